@@ -12,6 +12,7 @@ from typing import Any
 
 from notifier.database_errors import reason_of
 from watcher.api.errors import Problem
+from watcher.api.rate_limit import RateLimit
 from watcher.api.uses import Uses
 from watcher.domain.day_counts import day_of
 from watcher.log import get_logger
@@ -20,6 +21,10 @@ from watcher.store.database import Connection, DatabaseError
 
 #: Visitors in memory; those beyond are not counted.
 MAX_WAITING = 5_000
+
+#: Visitors of one address per hour that are counted: one may say another browser's name each time.
+VIEWS_OF_ADDRESS = 100
+_HOUR = 3600
 
 #: Bytes of a visitor's hash.
 _HASH_BYTES = 16
@@ -39,12 +44,14 @@ class LinkViews:
         self._uses = uses
         self._in_write = in_write
         self._now = now
+        self._of_address = RateLimit(VIEWS_OF_ADDRESS, window=_HOUR)
         #: The newest day with its key.
         self._key: tuple[int, bytes] = (-1, b"")
 
     async def see(self, link: str, visitor: str) -> None:
         """Note that somebody looks at a link now; what cannot be counted is not."""
-        if len(self._uses) >= MAX_WAITING:
+        _, wait = self._of_address.take(visitor.partition(" ")[0])
+        if wait is not None or len(self._uses) >= MAX_WAITING:
             return
         day = day_of(self._now())
         if self._key[0] != day:

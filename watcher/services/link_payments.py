@@ -172,7 +172,8 @@ class LinkPaymentService(OperatorActionService):
         return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
 
     def _find_code(self, code: str) -> Mapping[Any, Any]:
-        row = link_store.find_by_code(self.connection, payment_links.code_key(code[:64]))
+        key = payment_links.code_key(code)
+        row = None if key is None else link_store.find_by_code(self.connection, key)
         if row is None:
             raise NotFound("there is no such link", hint="ask the shop for a new one")
         return row
@@ -226,6 +227,7 @@ class LinkPaymentService(OperatorActionService):
         intent = self._follow(intent)
         row = link_store.find(self.connection, str(intent.payment_link))
         assert row is not None, "links are never deleted"
+        merchants.find(self.connection, row["merchant_id"], lock=True)
         return *self._settled(intent.id, clock), row
 
     def _follow(self, intent: Intent) -> Intent:

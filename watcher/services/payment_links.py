@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,10 @@ from watcher.text import quote
 
 #: What a link's amount can be said by: one of these groups.
 _ONE_ASSET = ("amount", "min_amount", "max_amount", "asset")
+
+_CODE = re.compile(r"[0-9A-Z]{12}", re.ASCII)
+#: Characters of a code with hyphens and spaces.
+_MAX_CODE_LENGTH = 40
 
 #: A second draw of a code is rare; a tenth means that the randomness is broken.
 _MAX_DRAWS = 10
@@ -245,9 +250,12 @@ def expiry(row: Mapping[Any, Any]) -> str | None:
     return None if row["expires_at"] is None else rfc3339(row["expires_at"])
 
 
-def code_key(code: str) -> str:
-    """Return the form in which codes are compared: as people type them, look-alikes folded."""
-    return reference_key(code, generated=True)
+def code_key(code: str) -> str | None:
+    """Return the form in which codes are compared: as people type them, look-alikes folded. None for what
+    is none.
+    """
+    key = reference_key(code[:_MAX_CODE_LENGTH], generated=True)
+    return key if _CODE.fullmatch(key) else None
 
 
 def _free_code(connection: Connection, entropy: Entropy = os.urandom) -> str:

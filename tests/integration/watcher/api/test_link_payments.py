@@ -10,6 +10,7 @@ import pytest
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.api import link_payments
+from watcher.api import link_views as link_views_of_process
 from watcher.api.errors import Problem
 from watcher.api.link_payments import LinkPayments
 from watcher.errors import NotFound, Refused
@@ -181,16 +182,18 @@ async def test_a_link_without_a_password_takes_any(sqlite_api: ApiFixture) -> No
         assert await links_of(sqlite_api).unlock(code, "x", address=ADDRESS) == ""
 
 
-@pytest.mark.parametrize("code", ["", "x", "'; --", "K7Q2M8ZR4T9C", "\U0001f355" * 500, "\x00"])
-async def test_a_wrong_code_leads_nowhere(sqlite_api: ApiFixture, code: str) -> None:
-    """Whatever is asked of it."""
-    links = links_of(sqlite_api)
+@pytest.mark.parametrize(
+    "code", ["", "x", "'; --", "K7Q2M8ZR4T9C", "\U0001f355" * 500, "\x00", "K7Q2M8ZR4T9\x00", "\udc80"]
+)
+async def test_a_wrong_code_leads_nowhere(api: ApiFixture, code: str) -> None:
+    """Whatever is asked of it, on both databases."""
+    links = links_of(api)
     with pytest.raises(NotFound):
         await links.page(code)
     with pytest.raises(NotFound):
         await links.unlock(code, "x", address=ADDRESS)
     with pytest.raises(NotFound):
-        await start(sqlite_api, code, amount="5")
+        await start(api, code, amount="5")
 
 
 # Two processes
@@ -264,3 +267,12 @@ async def test_a_new_day_has_a_new_key_and_counts_anew(api: ApiFixture) -> None:
         assert list(link_views.days(connection, link).values()) == [1, 1]
         hashes = [bytes(row.hash) for row in connection.execute(link_views.visitor.select())]
     assert len(set(hashes)) == 2
+
+
+async def test_one_address_is_no_crowd(sqlite_api: ApiFixture) -> None:
+    """Whoever says another browser's name each time is counted so many times an hour at most."""
+    link, code = await make(sqlite_api, amount="7000")
+    for number in range(link_views_of_process.VIEWS_OF_ADDRESS + 20):
+        await links_of(sqlite_api).page(code, visitor=f"{ADDRESS} {number}")
+    await links_of(sqlite_api).page(code, visitor=f"203.0.113.8 {BROWSER}")
+    assert await views(sqlite_api, link) == link_views_of_process.VIEWS_OF_ADDRESS + 1
