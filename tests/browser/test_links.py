@@ -11,6 +11,7 @@ from tests.browser.conftest import Visitor, check_widths
 from tests.browser.test_dashboard_overview import picture, sign_in
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
+from watcher.api import long_poll
 from watcher.schemas import ChangePaymentLink, NewPaymentLink
 from watcher.services.passwords import hash_password
 
@@ -144,3 +145,38 @@ async def test_a_password_and_a_link_that_has_ended(visitor: Visitor, api: ApiFi
     await expect(page.get_by_role("heading", name="not used any more")).to_be_visible()
     await check_widths(page)
     await picture(page, "link-gone")
+
+
+async def test_a_payer_changes_their_mind_and_comes_too_late(
+    visitor: Visitor, api: ApiFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another asset in one click, the old page leads on, and what expired is started anew in place."""
+    monkeypatch.setattr(long_poll, "POLL_SECONDS", 0.05)
+    with api.fixture.services(api.merchant) as services:
+        body = {"prices": {"sbtc": 50_000, "stx": 25_000_000}, "description": "Two tins of tea"}
+        link = services.create_link(NewPaymentLink.of(body))
+    page = await visitor.visit(f"{api.url}{link['url']}", width=390)
+    await page.get_by_label("0.0005").check()
+    await page.get_by_role("button", name="Go on to pay").click()
+    await expect(page.get_by_role("heading", name="Pay with something else")).to_be_visible()
+    await check_widths(page)
+    await picture(page, "checkout-choose")
+    first = page.url
+    await page.get_by_role("button", name="Pay 25 STX instead").click()
+    await expect(page.get_by_role("button", name="Pay 0.0005 sBTC instead")).to_be_visible()
+    assert page.url != first
+    await page.go_back()
+    await page.reload()
+    await expect(page.get_by_text("You chose to pay with something else.")).to_be_visible()
+    await check_widths(page)
+    await picture(page, "checkout-switched")
+    await page.get_by_role("link", name="Go on with the new payment").click()
+    await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
+    api.fixture.pass_time(3600 + 600 + 60)
+    await expect(page.get_by_role("heading", name="Expired")).to_be_visible()
+    await expect(page.get_by_text("You can start a new payment in its place.")).to_be_visible()
+    await check_widths(page)
+    await picture(page, "checkout-again")
+    await page.get_by_role("button", name="Start again").click()
+    await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
+    await expect(page.get_by_text("Two tins of tea")).to_be_visible()

@@ -46,6 +46,7 @@ STALLED_SECONDS = 1800
 
 #: It ended, and is not paid.
 UNPAID_ENDS = frozenset({Status.EXPIRED, Status.FAILED, Status.CANCELED})
+_ENDED_BY_ITSELF = UNPAID_ENDS - {Status.CANCELED}
 
 _ENDED = {
     Status.PROCESSING: CheckoutState.CONFIRMING,
@@ -73,8 +74,8 @@ def can_switch(intent: Intent, state: IntentState, clock: ChainClock) -> bool:
 
 
 def can_restart(state: IntentState) -> bool:
-    """Return whether the payer may start anew: it ended, and no money came or is on its way."""
-    return state.status in UNPAID_ENDS and not (state.received or state.in_flight)
+    """Return whether the payer may start anew: it ended by itself, and no money came or is on its way."""
+    return state.status in _ENDED_BY_ITSELF and not (state.received or state.in_flight)
 
 
 def seconds_left(intent: Intent, clock: ChainClock) -> int:

@@ -155,7 +155,7 @@ class LinkPaymentService(OperatorActionService):
         if state.status not in rules.UNPAID_ENDS:
             return _token(intent)
         if not rules.can_restart(state):
-            raise Refused("not_restartable", "money came for it: ask the shop")
+            raise Refused("not_restartable", "this cannot be started anew; ask the shop")
         self._check_unlocked(row, None)
         price = self._find_price(row, intent.asset)
         amount = _checked(price, price.amount if price.amount is not None else intent.amount)

@@ -156,6 +156,8 @@ class _View:
     def explanation(self) -> str:
         """What the state means for the payer, in a sentence."""
         key = "note.reorged" if self.is_undone else f"say.{self.state}"
+        if self.state is CheckoutState.EXPIRED and (self.can_restart or self.continued_url is not None):
+            key = "say.expired_again"
         if self.state is CheckoutState.EXPIRED and self.it["amount_received"] != "0":
             key = "say.expired_late" if "late" in self.it["flags"] else "say.expired_partly"
         if self.state is CheckoutState.FAILED and "reorged" in self.it["flags"]:

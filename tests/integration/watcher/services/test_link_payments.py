@@ -353,6 +353,17 @@ def test_what_came_for_an_expired_payment_is_not_asked_for_twice(fixture: Ledger
         links.restart(token)
 
 
+def test_what_the_shop_canceled_is_not_started_anew(fixture: LedgerFixture) -> None:
+    """They had a reason; who wants to pay all the same opens the link."""
+    links = Links(fixture, amount="7000")
+    token = links.start()
+    fixture.cancel(links.intent(token))
+    assert links.checkout(token)["payment_link"]["can_restart"] is False
+    with pytest.raises(Refused, match="cannot be started anew"):
+        links.restart(token)
+    assert links.start() != token
+
+
 def test_a_link_with_a_password_is_opened_anew_by_the_password(fixture: LedgerFixture) -> None:
     """The address of an old checkout is no key to it."""
     links = Links(fixture, amount="7000", password="x")

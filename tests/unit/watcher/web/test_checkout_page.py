@@ -296,12 +296,18 @@ def test_another_asset_is_offered_by_a_form_that_needs_no_script() -> None:
 def test_what_ended_unpaid_can_be_started_anew_in_place() -> None:
     """Where that was done, the page leads on instead; where the shop must help, it offers neither."""
     over = {"state": "expired", "status": "expired", "pay": None}
-    assert "Start again" in heard(page(**over, payment_link=LINK | {"can_restart": True}))
+    again = heard(page(**over, payment_link=LINK | {"can_restart": True}))
+    assert "Start again" in again
+    assert "for a new link" not in again
+    assert "for a new link" in heard(page(**over, payment_link=LINK))
     on = LINK | {"can_restart": True, "continued_url": "https://pay.example/pay/next"}
     shown = page(**over, payment_link=on)
     assert 'href="https://pay.example/pay/next"' in shown.html
     assert "Start again" not in heard(shown)
     assert "Start again" not in heard(page(**over, payment_link=LINK))
+    late = heard(page(**over, payment_link=on, amount_received="50000", flags=["late", "refund_due"]))
+    assert "do not pay it any more" in heard(shown)
+    assert "do not pay it any more" not in late, "their money comes first"
 
 
 def test_who_chose_another_asset_is_not_told_that_the_shop_canceled() -> None:
