@@ -14,12 +14,12 @@ _SUBSCRIBER_BITS = 64
 def address_of(request: Request) -> str:
     """Return the address that a payer's request came from.
 
-    A caller in our own network is a proxy, which says last in ``X-Forwarded-For`` whom it speaks for. What
-    anyone else says there is not believed.
+    A caller in our own network is a proxy, which says last in ``X-Forwarded-For`` whom it speaks for: at the
+    end of the line, or in a line of its own. What anyone else says there is not believed.
     """
-    peer = "" if request.client is None else request.client.host
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return _address(forwarded) or peer if _is_near(peer) else peer
+    peer = "" if request.client is None else _address(request.client.host) or request.client.host
+    said = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    return _address(said.strip("[]")) or peer if _is_near(peer) else peer
 
 
 def limited_address(request: Request) -> str:
@@ -64,8 +64,12 @@ def _is_near(text: str) -> bool:
 
 
 def _address(text: str) -> str:
-    """Return an address as written in the usual way, nothing for what is none."""
+    """Return an address as written in the usual way, nothing for what is none.
+
+    A server that listens for both kinds gets IPv4 inside IPv6: all of it is one /64, and many people's.
+    """
     try:
-        return str(ipaddress.ip_address(text.strip("[]")))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -29,7 +29,7 @@ async def get_checkout(
     api = api_of(request)
     if query.wait:
         await api.wait_for_checkout(
-            request, token, address=payers.address_of(request), seconds=query.wait, after=query.after
+            request, token, address=payers.limited_address(request), seconds=query.wait, after=query.after
         )
     document, _ = await api.checkout(token)
     return with_etag(request, encode(document))
@@ -64,5 +64,5 @@ async def stream_checkout(
     if request.scope["state"]["head"]:
         return Response(media_type=CheckoutStream.media_type)
     return CheckoutStream(
-        api, token, document, address=payers.address_of(request), after=last_event_id or after
+        api, token, document, address=payers.limited_address(request), after=last_event_id or after
     )

@@ -1,6 +1,5 @@
 """Signing in and out."""
 
-import ipaddress
 import re
 from typing import Annotated
 
@@ -133,7 +132,7 @@ def _limit(request: Request) -> None:
     """Count an attempt to sign in. Raises :class:`Problem` (429)."""
     api = api_of(request)
     for limit, key in (
-        (api.sign_in_limit, _network_of(payers.address_of(request))),
+        (api.sign_in_limit, payers.limited_address(request)),
         (api.sign_in_limit_of_all, "all"),
     ):
         _, wait = limit.take(key)
@@ -144,12 +143,3 @@ def _limit(request: Request) -> None:
                 f"too many attempts to sign in; wait {wait} s",
                 headers={"retry-after": str(wait)},
             )
-
-
-def _network_of(address: str) -> str:
-    """Return an address, of IPv6 the network: whoever has one address there has all of them."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return address if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
