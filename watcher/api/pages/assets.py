@@ -16,8 +16,13 @@ async def get_asset(name: str, request: Request) -> Response:
     asset = assets.find(name)
     if asset is None:
         not_found()
-    headers = {"cache-control": assets.CACHE, "vary": "accept-encoding"}
+    content, headers = encoded(request, asset)
+    return Response(content, media_type=asset.media_type, headers=headers | {"cache-control": assets.CACHE})
+
+
+def encoded(request: Request, asset: assets.Asset) -> tuple[bytes, dict[str, str]]:
+    """Return a file as it is sent, as gzip to whoever takes that, and what the answer says of it."""
     packed = assets.packed(asset) if "gzip" in request.headers.get("accept-encoding", "") else None
     if packed is None:
-        return Response(asset.content, media_type=asset.media_type, headers=headers)
-    return Response(packed, media_type=asset.media_type, headers=headers | {"content-encoding": "gzip"})
+        return asset.content, {"vary": "accept-encoding"}
+    return packed, {"vary": "accept-encoding", "content-encoding": "gzip"}

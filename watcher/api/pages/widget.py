@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from watcher.api.json_response import with_etag
+from watcher.api.pages.assets import encoded
 from watcher.web import assets
 
 router = APIRouter()
@@ -21,4 +22,5 @@ _HEADERS = {
 async def get_widget(request: Request) -> Response:
     """Return the widget, as a script that leaves a global or as a module."""
     asset = assets.script(request.url.path.rpartition("/")[2])
-    return with_etag(request, asset.content, media_type=asset.media_type, headers=_HEADERS)
+    content, headers = encoded(request, asset)
+    return with_etag(request, content, media_type=asset.media_type, headers=_HEADERS | headers)

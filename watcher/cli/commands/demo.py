@@ -28,8 +28,9 @@ def demo(
 ) -> None:
     """Play payments, failures and reorgs on a scripted chain in this terminal: no network, no set-up.
 
-    Exit code 0 only if every expected webhook arrived. With --web it goes on until Ctrl-C: a checkout and a
-    shop to click through, and a chain whose payments, blocks and reorgs are buttons.
+    Exit code 0 only if every expected webhook arrived.
+
+    With --web a browser shows it until Ctrl-C: checkout, shop, dashboard, and a chain with buttons.
     """
     if fast and web:
         raise UsageError("--fast is for the demo in the terminal; leave it out with --web")

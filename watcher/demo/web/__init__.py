@@ -18,7 +18,7 @@ from watcher.daemon import main as daemon_main
 from watcher.demo.daemon_log import collect_log
 from watcher.demo.environment import Environment, Shop, TimedOut, open_environment
 from watcher.demo.web.chain_control import ChainControl
-from watcher.demo.web.site import Site
+from watcher.demo.web.site import Site, intent_of
 from watcher.errors import ConfigError
 
 #: The pages; the shop has the next port.
@@ -120,14 +120,13 @@ async def _addresses(site: Site, client: AsyncClient, url: str, shop_url: str) -
 
 
 async def _follow_webhooks(environment: Environment, shop: Shop, console: Console) -> None:
-    """Show each webhook as it arrives at the shop."""
+    """Show each webhook that arrives at the shop."""
     shown = 0
     while True:
         arrivals = await environment.receiver.wait_for(shown + 1, path=shop.path, within=1e9)
         for arrival in arrivals[shown:]:
-            intent = arrival.document["data"]["payment_intent"]
-            verdict = "verified" if arrival.refused is None else "refused"
-            _say(console, Text(f"webhook  {arrival.document['type']} · {intent['reference']} · {verdict}"))
+            if (told := intent_of(arrival)) is not None:
+                _say(console, Text(f"webhook  {arrival.document['type']} · {told['reference']} · verified"))
         shown = len(arrivals)
 
 

@@ -125,6 +125,8 @@ class ChainControl:
 
     def _reorg(self, *, lost: bool) -> None:
         """Replace the blocks from the newest payment on; what was in them waits again, or is ``lost``."""
+        if self._chain.tip.height == self._environment.first.height:
+            self.mine(burn=False)  # the first block stays
         depth = self._depth_of_payment()
         self._chain.reorg(depth, burn=True)
         for entry in self._chain.mempool.pending():
@@ -140,7 +142,7 @@ class ChainControl:
         tip = self._chain.tip
         final = self._environment.settings.finality_burn_blocks
         for block in reversed(self._chain.blocks):
-            if tip.burn_height - block.header.burn_height >= final or block.header.height == 1000:
+            if tip.burn_height - block.header.burn_height >= final or block.header == self._environment.first:
                 break
             if any(not tx.is_system for tx in block.txs):
                 return tip.height - block.header.height + 1

@@ -1,7 +1,7 @@
 """The demo's shop, a server that knows of the watcher what any shop knows; and the chain's buttons."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from types import TracebackType
@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from aiohttp import web
 
+from notifier.testing import Arrival
 from watcher.client import ApiError, AsyncClient
 from watcher.demo.environment import Environment, Shop
 from watcher.demo.web.chain_control import ChainControl
@@ -131,8 +132,7 @@ class Site:
         """Return what the shop's own books say: only what verified webhooks told."""
         told: dict[str, dict[str, str]] = {}
         for arrival in self._environment.receiver.at(self._shop.path):
-            if arrival.refused is None:
-                intent = arrival.document["data"]["payment_intent"]
+            if (intent := intent_of(arrival)) is not None and not arrival.document.get("test"):
                 told[intent["id"]] = {
                     "reference": intent["reference"],
                     "description": intent["description"] or "",
@@ -155,6 +155,14 @@ class Site:
             found = await self._client.intent(str(intent))
             self._control.pay(found.model_dump(mode="json"), str(action))
         return web.json_response({})
+
+
+def intent_of(arrival: Arrival) -> Mapping[str, Any] | None:
+    """Return the intent that a verified webhook tells of, None where it is about something else or forged."""
+    if arrival.refused is not None:
+        return None
+    found: Mapping[str, Any] | None = arrival.document["data"].get("payment_intent")
+    return found
 
 
 @web.middleware

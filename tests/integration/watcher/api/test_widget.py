@@ -22,6 +22,8 @@ async def test_any_page_may_load_the_script_and_keep_it_for_a_while(
     answer = await sqlite_api.stranger.get(f"/{name}", headers={"origin": "https://shop.example"})
     assert answer.status_code == 200
     assert answer.content == files("watcher.web").joinpath("built", name).read_bytes()
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "accept-encoding"
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
@@ -32,6 +34,10 @@ async def test_any_page_may_load_the_script_and_keep_it_for_a_while(
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["cache-control"] == answer.headers["cache-control"]
     assert again.headers["access-control-allow-origin"] == "*"
+    plain = await sqlite_api.stranger.get(f"/{name}", headers={"accept-encoding": "identity"})
+    assert plain.content == answer.content
+    assert plain.headers["etag"] != answer.headers["etag"]
+    assert int(answer.headers["content-length"]) < MAX_GZIPPED < int(plain.headers["content-length"])
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

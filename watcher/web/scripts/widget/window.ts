@@ -130,7 +130,11 @@ class PayWindow extends HTMLElement implements Handle {
 
   private wait(time: number): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.cover(this.trouble), time);
+    this.timer = setTimeout(() => {
+      this.cover(this.trouble);
+      const { origin } = this.address;
+      console.warn(`sbtc-pay: nothing of ${origin} is shown. Is ${location.origin} among the merchant's allowed origins?`);
+    }, time);
   }
 
   private cover(shown?: HTMLElement): void {
