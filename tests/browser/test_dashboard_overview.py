@@ -13,13 +13,14 @@ from chain.testing import txs
 from notifier import attempt_hours
 from notifier.schema import endpoint
 from tests.browser.conftest import Visitor, check_widths
+from tests.deployment import ROOT
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.store.schema import cursor
 
 DAY = 86_400
 
-#: Where pictures for the documentation go, if they are wanted.
+#: Where the pictures of the documentation are put, made anew: PICTURES=docs/images pytest tests/browser/…
 PICTURES = os.environ.get("PICTURES")
 
 
@@ -47,7 +48,8 @@ def trade(fixture: LedgerFixture, days: int) -> None:
             txs.stx_transfer(PAYER, SHOP, int(fixture.show(key)["amount"]), fixture.memo(key)) for key in stx
         ]
         fixture.mine(*paid, seconds=60)
-        fixture.pass_time(DAY - 60)
+        if day < days - 1:
+            fixture.pass_time(DAY - 60)
     fixture.clock.now = float(fixture.tip.time)
 
 
@@ -100,7 +102,8 @@ async def sign_in(visitor: Visitor, api: ApiFixture, key: str, **options: Any) -
 async def picture(page: Page, name: str) -> None:
     """Take a picture for the documentation, if they are wanted."""
     if PICTURES is not None:
-        await page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+        await page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), scale="css")
+    assert 0 < (ROOT / f"docs/images/{name}.png").stat().st_size < 80_000
 
 
 async def test_a_new_shop_is_told_what_to_do_first(visitor: Visitor, api: ApiFixture) -> None:
@@ -109,7 +112,6 @@ async def test_a_new_shop_is_told_what_to_do_first(visitor: Visitor, api: ApiFix
     steps = page.get_by_role("region", name="What to do first")
     await expect(steps.get_by_role("link", name="Add a webhook endpoint")).to_be_visible()
     await check_widths(page)
-    await picture(page, "overview-new")
     deliver(api.fixture)
     await page.reload()
     await expect(steps.get_by_text("done")).to_have_count(1)
@@ -117,7 +119,7 @@ async def test_a_new_shop_is_told_what_to_do_first(visitor: Visitor, api: ApiFix
 
 async def test_a_month_of_trade_is_seen_at_once(visitor: Visitor, api: ApiFixture) -> None:
     """Sums, rates, plots with their tables, and what needs somebody, with the way there."""
-    trade(api.fixture, 29)
+    trade(api.fixture, 30)
     deliver(api.fixture)
     trouble(api.fixture)
     page = await sign_in(visitor, api, api.key)
@@ -132,7 +134,9 @@ async def test_a_month_of_trade_is_seen_at_once(visitor: Visitor, api: ApiFixtur
     await expect(plot.get_by_role("row")).to_have_count(31)
     await check_widths(page)
     await plot.get_by_text("As a table").click()
-    await picture(page, "overview")
+    await page.set_viewport_size({"width": 960, "height": 620})
+    await page.evaluate("scrollTo(0, 0)")
+    await picture(page, "dashboard")
 
 
 async def test_an_operator_sees_all_merchants_and_who_lags(visitor: Visitor, api: ApiFixture) -> None:
@@ -151,4 +155,3 @@ async def test_an_operator_sees_all_merchants_and_who_lags(visitor: Visitor, api
     await expect(page.get_by_role("region", name="Who lags")).to_contain_text("it does not answer")
     await expect(page.get_by_role("region", name="What to do first")).to_have_count(0)
     await check_widths(page)
-    await picture(page, "overview-operator")

@@ -40,17 +40,14 @@ async def test_a_shop_owner_makes_a_link_and_changes_it(visitor: Visitor, api: A
     await page.get_by_label("Price in sBTC").fill("0.00007")
     await page.get_by_label("Price in STX").fill("12,500")
     await check_widths(page)
-    await picture(page, "link-form")
     await page.get_by_role("button", name="Create the link").click()
     await expect(page.get_by_role("alert")).to_contain_text("Nothing was changed.")
     await check_widths(page)
-    await picture(page, "link-refused")
     await page.get_by_label("Price in STX").fill("12.5")
     await page.get_by_role("button", name="Create the link").click()
     await expect(page.get_by_role("status")).to_contain_text("The link is there.")
     await expect(page.get_by_text("12.5 STX")).to_be_visible()
     await check_widths(page)
-    await picture(page, "link")
     async with page.expect_download() as started:
         await page.get_by_role("link", name="Code as PNG").click()
     assert (await started.value).suggested_filename.endswith(".png")
@@ -65,7 +62,6 @@ async def test_a_shop_owner_makes_a_link_and_changes_it(visitor: Visitor, api: A
     await page.goto(f"{api.url}/dashboard/links")
     await expect(page.get_by_role("row", name="Coffee")).to_contain_text("disabled")
     await check_widths(page)
-    await picture(page, "links")
 
 
 async def pay(api: ApiFixture, asset: str) -> None:
@@ -87,11 +83,16 @@ async def test_somebody_chooses_an_asset_and_pays(visitor: Visitor, api: ApiFixt
     url = f"{api.url}{link['url']}"
     page = await visitor.visit(url, width=390)
     await check_widths(page)
-    await picture(page, "link-choose")
+    await picture(page, "payment-link")
     await page.get_by_label("25 STX").check()
     await page.get_by_role("button", name="Go on to pay").click()
     await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
-    assert "/pay/" in page.url
+    checkout = page.url
+    assert "/pay/" in checkout
+    await page.go_back()
+    await page.get_by_role("button", name="Go on to pay").click()
+    await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
+    assert page.url == checkout, "who goes back starts no second payment"
     await pay(api, "stx")
     await page.reload()
     await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
@@ -99,7 +100,6 @@ async def test_somebody_chooses_an_asset_and_pays(visitor: Visitor, api: ApiFixt
     await owner.goto(f"{api.url}/dashboard/links/{link['id']}")
     await expect(owner.get_by_text("Received in STX")).to_be_visible()
     await check_widths(owner)
-    await picture(owner, "link-paid")
 
 
 async def test_an_open_amount_without_scripts(visitor: Visitor, api: ApiFixture) -> None:
@@ -115,7 +115,6 @@ async def test_an_open_amount_without_scripts(visitor: Visitor, api: ApiFixture)
     await page.get_by_label("Wie viel").fill("0,5")
     await page.get_by_role("button", name="Weiter zur Zahlung").click()
     await expect(page.get_by_role("alert")).to_contain_text("Mindestens 1")
-    await picture(page, "link-open")
     await page.get_by_label("Wie viel").fill("2,5")
     await page.get_by_role("button", name="Weiter zur Zahlung").click()
     await expect(page.get_by_text("2,5").first).to_be_visible()
@@ -133,18 +132,15 @@ async def test_a_password_and_a_link_that_has_ended(visitor: Visitor, api: ApiFi
     await page.get_by_role("button", name="Continue").click()
     await expect(page.get_by_role("alert")).to_contain_text("This is not the password.")
     await check_widths(page)
-    await picture(page, "link-password")
     await page.get_by_label("Password").fill("sesame")
     await page.get_by_role("button", name="Continue").click()
     await expect(page.get_by_role("heading", name="Members only")).to_be_visible()
     await check_widths(page)
-    await picture(page, "link-fixed")
     with api.fixture.services(api.merchant) as services:
         services.change_link(link["id"], ChangePaymentLink(active=False))
     await page.get_by_role("button", name="Go on to pay").click()
     await expect(page.get_by_role("heading", name="not used any more")).to_be_visible()
     await check_widths(page)
-    await picture(page, "link-gone")
 
 
 async def test_a_payer_changes_their_mind_and_comes_too_late(
@@ -160,7 +156,6 @@ async def test_a_payer_changes_their_mind_and_comes_too_late(
     await page.get_by_role("button", name="Go on to pay").click()
     await expect(page.get_by_role("heading", name="Pay with something else")).to_be_visible()
     await check_widths(page)
-    await picture(page, "checkout-choose")
     first = page.url
     await page.get_by_role("button", name="Pay 25 STX instead").click()
     await expect(page.get_by_role("button", name="Pay 0.0005 sBTC instead")).to_be_visible()
@@ -169,14 +164,12 @@ async def test_a_payer_changes_their_mind_and_comes_too_late(
     await page.reload()
     await expect(page.get_by_text("You chose to pay with something else.")).to_be_visible()
     await check_widths(page)
-    await picture(page, "checkout-switched")
     await page.get_by_role("link", name="Go on with the new payment").click()
     await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
     api.fixture.pass_time(3600 + 600 + 60)
     await expect(page.get_by_role("heading", name="Expired")).to_be_visible()
     await expect(page.get_by_text("You can start a new payment in its place.")).to_be_visible()
     await check_widths(page)
-    await picture(page, "checkout-again")
     await page.get_by_role("button", name="Start again").click()
     await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
     await expect(page.get_by_text("Two tins of tea")).to_be_visible()

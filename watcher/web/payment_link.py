@@ -12,6 +12,9 @@ from watcher.urls import origin_of
 from watcher.web import amounts, assets, texts
 from watcher.web.page import Page, render
 
+#: Characters of a description's first line that make a heading.
+MAX_HEADING = 80
+
 #: Where the page says what is wrong, by the error's code; others are said as ``not_payable``.
 ERRORS: Mapping[str, str] = {
     "amount_missing": "amount",
@@ -75,6 +78,18 @@ class _View:
         self.prices: Sequence[Mapping[str, Any]] = document["prices"]
         #: The only price, or the one that was chosen.
         self.only = self.prices[0] if len(self.prices) == 1 else None
+
+    @property
+    def heading(self) -> str | None:
+        """The description's first line, None where it is none or too long for that."""
+        line = (self.it["description"] or "").strip().partition("\n")[0]
+        return line if 0 < len(line) <= MAX_HEADING else None
+
+    @property
+    def description(self) -> str:
+        """What of the description is not in the heading."""
+        text = (self.it["description"] or "").strip()
+        return text if self.heading is None else text.removeprefix(self.heading).strip()
 
     @property
     def is_open(self) -> bool:

@@ -69,8 +69,8 @@ async def start_payment(code: str, request: Request) -> Response:
         # It may have ended since it was read.
         document, _ = await links.page(code, unlock=unlock or None)
         return page.show(document, unlock=unlock, error=error.code)
-    query = f"?{request.url.query}" if request.url.query else ""
-    return Response(status_code=303, headers={"location": f"../pay/{token}{query}"})
+    language = f"?lang={language_of(request)}" if "lang" in request.query_params else ""
+    return Response(status_code=303, headers={"location": f"../pay/{token}{language}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,10 @@ class _Page:
         )
         gone = document["status"] != LinkStatus.ACTIVE
         status = 410 if gone else 200 if error is None else _STATUSES.get(error, 422)
-        return answer(page, status=status, language=language)
+        response = answer(page, status=status, language=language)
+        # Who comes back to the page gets the same form, which leads to the payment that it has started.
+        response.headers["cache-control"] = "private, no-cache"
+        return response
 
 
 def _asked(form: Form, document: Mapping[str, Any], unlock: str) -> StartPayment:

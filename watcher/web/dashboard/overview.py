@@ -94,10 +94,12 @@ class Overview:
         status: Mapping[str, Any],
         *,
         decimals: Mapping[str, int],
+        has_links: bool,
     ) -> None:
         self.it = statistics
         self.status = status
         self._decimals = decimals
+        self._has_links = has_links
 
     @property
     def is_new(self) -> bool:
@@ -118,7 +120,7 @@ class Overview:
 
     @property
     def steps(self) -> Sequence[Step]:
-        """What to do first; nothing once all of it is done."""
+        """What to do first; nothing once there was a payment, and somebody is told of it."""
         steps = [
             Step(
                 name="Add a webhook endpoint",
@@ -127,13 +129,19 @@ class Overview:
                 is_done=bool(self.it["webhooks"]["endpoints"]),
             ),
             Step(
+                name="Create a payment link",
+                say="A page that takes payments, without a line of code.",
+                path="links/new",
+                is_done=self._has_links,
+            ),
+            Step(
                 name="Create a payment from your shop",
                 say="Create an API key, and let your shop ask for a payment of each order.",
                 path="keys",
                 is_done=not self.is_new,
             ),
         ]
-        return [] if all(step.is_done for step in steps) else steps
+        return steps if self.is_new or not self.it["webhooks"]["endpoints"] else []
 
     @property
     def attention(self) -> Sequence[Item]:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.deployment import ROOT
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from watcher.api.link_payments import STARTS_OF_ADDRESS
 from watcher.schemas import ChangePaymentLink, NewPaymentLink, OwnedPage
@@ -214,6 +215,7 @@ async def test_headers_keep_the_page_to_itself(sqlite_api: ApiFixture) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert "set-cookie" not in page.headers
+    assert page.headers["cache-control"] == "private, no-cache"
     assert "style=" not in page.text
     sqlite_api.allow("https://shop.example")
     framed = await sqlite_api.stranger.get(path)
@@ -247,3 +249,13 @@ async def test_forms_that_no_page_sends(
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
     assert (await sqlite_api.client.get("/v1/payment_intents")).json()["data"] == []
+
+
+async def test_what_the_docs_say_to_send_starts_a_payment(sqlite_api: ApiFixture) -> None:
+    """The command of docs/payment-links.md, to a link that takes what it sends."""
+    text = (ROOT / "docs/payment-links.md").read_text()
+    [command] = re.findall(r"^curl -si https://pay\.shop\.example/l/\w+ (.*)$", text, re.MULTILINE)
+    fields = dict(part.split("=") for part in re.findall(r"-d (\S+)", command))
+    path = add(sqlite_api, password=fields["password"])
+    answer = await sqlite_api.stranger.post(path, data=fields)
+    assert (await started(sqlite_api, answer))["amount"] == "50000"

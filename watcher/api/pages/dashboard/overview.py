@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from watcher.api.pages.dashboard.dependencies import Read, Show
 from watcher.api.pages.dashboard.route import DashboardRoute
+from watcher.schemas import OwnedPage
 from watcher.services import Services
 from watcher.web.dashboard.overview import Overview
 
@@ -22,5 +23,6 @@ def _load(services: Services) -> dict[str, Any]:
     return {
         "statistics": services.statistics(),
         "status": services.status(),
+        "has_links": bool(services.links(OwnedPage(limit=1))["data"]),
         "decimals": {name: asset.decimals for name, asset in services.settings.assets.items()},
     }
