@@ -1,5 +1,8 @@
 """Payment links over HTTP: made, changed and disabled by their merchant, and refused with a reason."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,8 @@ from tests.integration.watcher.ledger_fixture import SHOP, START
 from watcher import schemas
 from watcher.services import passwords
 from watcher.store.link_schema import payment_link
+
+ROOT = Path(__file__).parents[4]
 
 LINKS = "/v1/payment_links"
 MOST = str(2**128 - 1)
@@ -196,3 +201,17 @@ async def test_a_link_has_a_code_to_be_printed(api: ApiFixture) -> None:
     assert pixels.headers["content-type"] == "image/png"
     assert pixels.content.startswith(b"\x89PNG")
     assert wrong_fields(wrong) == ["format"]
+
+
+async def test_the_documented_request_makes_a_link(sqlite_api: ApiFixture) -> None:
+    """What docs/payment-links.md says to send is taken, and each field that it names exists."""
+    text = (ROOT / "docs/payment-links.md").read_text()
+    [body] = re.findall(r"-d '(\{.*\})'", text)
+    made = await make(sqlite_api, **json.loads(body))
+    assert (made["prices"], made["max_uses"]) == ({"sbtc": "50000", "stx": "25000000"}, 100)
+    table = text.partition("| field |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named | {"merchant"} == set(schemas.NewPaymentLink.model_fields)
+    figures = text.partition("| figure |")[2].partition("\n\n")[0]
+    shown = {name for row in figures.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert shown <= set(schemas.PaymentLinkStatistics.model_fields)
