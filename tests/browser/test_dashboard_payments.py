@@ -6,7 +6,7 @@ from playwright.async_api import Page, expect
 
 from chain.testing import principal, txs
 from tests import harness
-from tests.browser.conftest import Visitor, check_widths
+from tests.browser.conftest import Visitor, check_page, check_widths
 from tests.deployment import Deployment
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
@@ -31,6 +31,7 @@ async def create(page: Page, amount: str, **fields: str) -> None:
     for label, text in fields.items():
         await page.get_by_label(label.replace("_", " ")).fill(text)
     await page.get_by_label("Confirmed when").select_option("included")
+    await check_page(page)
     await page.get_by_role("button", name="Create the payment").click()
     await expect(page.get_by_text("Give its link to the payer")).to_be_visible()
 
