@@ -78,7 +78,7 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_sent_verifiably_with_e
         terms_hash match tolerance amount_received amount_missing amount_over amount_refunded confirmations
         expires_at deadline late_policy as_of created_at updated_at succeeded_at metadata transfers
         transfers_total attempts attempts_total refunds refunds_total pay timeline timeline_total
-        network livemode description checkout_url success_url cancel_url
+        network livemode description checkout_url success_url cancel_url fiat payment_link
     """
     assert set(sent) == set(fields.split())
     assert sent["confirmations"] == {

@@ -157,6 +157,10 @@ async def test_what_a_merchant_makes_is_its_own_and_says_nothing_of_others(api: 
         endpoint = await other.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/hooks"})
         status = await other.get("/v1/status")
         queue = await other.get("/v1/queue")
+        wrong = await other.get(f"/v1/queue?merchant={api.merchant}")
+    assert wrong_fields(wrong) == ["merchant"]
+    assert [row["endpoint"] for row in queue.json()["endpoints"]] == [endpoint.json()["endpoint"]["id"]]
+    assert queue.json()["due"] == 0
     for answer in (made, many, endpoint, status, queue):
         assert answer.status_code in (200, 201), answer.text
         assert secrets_in(answer, ids, api) == []
