@@ -58,6 +58,8 @@ class _View:
         self.it = document
         self.state = CheckoutState(document["state"])
         self.name = document["merchant"]["name"]
+        #: In a sentence: whatever it does to the direction of writing ends with it.
+        self.told_name = Markup("<bdi>{}</bdi>").format(self.name)
         self.url = url
         self.language = language
         self.symbol = amounts.symbol(document["asset"])
@@ -153,7 +155,7 @@ class _View:
         return self.state is CheckoutState.CONFIRMING and "reorged" in self.it["flags"]
 
     @property
-    def explanation(self) -> str:
+    def explanation(self) -> Markup:
         """What the state means for the payer, in a sentence."""
         key = "note.reorged" if self.is_undone else f"say.{self.state}"
         if self.state is CheckoutState.EXPIRED and (self.can_restart or self.continued_url is not None):
@@ -167,7 +169,7 @@ class _View:
         return self._say(key)
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Markup]:
         """What else there is to say: several can be true at once."""
         flags, paid = self.it["flags"], self.state is CheckoutState.PAID
         told = [
@@ -247,11 +249,11 @@ class _View:
     def _lost_transfers(self) -> bool:
         return any(transfer["status"] == "orphaned" for transfer in self.it["transfers"])
 
-    def _say(self, key: str) -> str:
-        return texts.say(
+    def _say(self, key: str) -> Markup:
+        return texts.markup(
             self.language,
             key,
-            name=self.name,
+            name=self.told_name,
             received=self.money("amount_received"),
             missing=self.money("amount_missing"),
             over=self.money("amount_over"),

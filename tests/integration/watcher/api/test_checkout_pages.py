@@ -143,6 +143,9 @@ async def test_what_strangers_and_merchants_write_is_text(sqlite_api: ApiFixture
         assert "<script>alert" not in html
         assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;{{7*7}}{name}\u202e" in html
         assert 'data-copy="&lt;b&gt;&#34;&#39;&amp;{{1}}"' in html
+        # What a name does to the direction of writing ends with it.
+        shown = html.partition("<header>")[2]
+        assert shown.count("&lt;script") == shown.count("<bdi>&lt;script") >= 3
         assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:", html)
         assert html.count("<script") == len(re.findall(r'<script src="assets/', html))
 
