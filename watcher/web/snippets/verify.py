@@ -1,3 +1,5 @@
+"""Check a webhook: whether its signature is right, and not older than five minutes."""
+
 import base64
 import hashlib
 import hmac
