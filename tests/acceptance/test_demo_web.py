@@ -1,6 +1,7 @@
 """The demo in the browser as its own process: what it prints, what its pages do, and how it ends."""
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -180,6 +181,25 @@ async def test_a_taken_port_is_named_and_the_ports_are_free_again(demo_environme
     for free in (port, port + 1):
         with socket.create_server(("127.0.0.1", free)):
             pass
+
+
+async def test_a_reader_that_goes_away_ends_it(demo_environment: dict[str, str], tmp_path: Path) -> None:
+    """As in the terminal's demo: quietly, with nothing left behind."""
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(*WEB, "--port", "0"),
+        env=demo_environment | {"PYTHONUNBUFFERED": "1"},
+        cwd=ROOT,
+        stdout=writing,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writing)
+    await asyncio.to_thread(os.read, reading, 1)
+    os.close(reading)
+    async with asyncio.timeout(60):
+        _, err = await process.communicate()
+    assert (process.returncode, err) == (141, b"")
+    assert list((tmp_path / "tmpdir").iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", [("--fast",), ("--port", "65535"), ("--port", "-1"), ("--port", "x")])

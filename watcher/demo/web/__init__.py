@@ -15,6 +15,7 @@ from rich.text import Text
 from contracts.networks import NetworkName
 from watcher.client import AsyncClient
 from watcher.daemon import main as daemon_main
+from watcher.demo import READER_GONE
 from watcher.demo.daemon_log import collect_log
 from watcher.demo.environment import Environment, Shop, TimedOut, open_environment
 from watcher.demo.web.chain_control import ChainControl
@@ -31,6 +32,8 @@ _SHOP = "tea"
 def run(port: int = PORT, console: Console | None = None) -> int:
     """Serve everything until Ctrl-C or SIGTERM and return the exit code: 0, or 1 when it could not start.
 
+    141 when the reader of the output went away.
+
     ``port`` 0 takes any two free ports. Raises :class:`ConfigError` when a port is taken.
     """
     console = console or Console()
@@ -42,8 +45,10 @@ def run(port: int = PORT, console: Console | None = None) -> int:
         except TimedOut as stuck:
             _say(console, Text(f"{stuck}\n{journal.getvalue()[-2000:]}", "red"))
             return 1
-        except (KeyboardInterrupt, SystemExit):
-            pass  # before the daemon took the signals; or the reader of the output went away
+        except KeyboardInterrupt:
+            pass  # before the daemon took the signals
+        except SystemExit:  # rich raises it on a closed pipe
+            return READER_GONE
     return 0
 
 
