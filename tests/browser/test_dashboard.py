@@ -1,6 +1,8 @@
 """The dashboard in a real browser: signing in, keys, brand, status, merchants and sign-ins."""
 
+import os
 import re
+from pathlib import Path
 
 from playwright.async_api import Page, expect
 
@@ -8,6 +10,9 @@ from tests.browser.conftest import Visitor, check_widths
 from tests.deployment import Deployment
 
 ADMIN = "the-operators-own-token"
+
+#: Where the picture of docs/dashboard.md is put, made anew: PICTURES=docs/images pytest tests/browser/…
+PICTURES = os.environ.get("PICTURES")
 
 #: Those that an operator looks at here, for one merchant.
 SECTIONS = ("keys", "brand", "status", "merchants", "sessions")
@@ -95,6 +100,9 @@ async def test_an_operator_sees_all_and_lets_a_merchant_in(deployment: Deploymen
     deployment.chain.mine(n=2, burn=True)
     height = page.locator(".number").first
     await expect(height).to_have_text(f"{deployment.chain.tip.height:,}")
+    if PICTURES is not None:
+        await page.set_viewport_size({"width": 1000, "height": 640})
+        await page.screenshot(path=Path(PICTURES) / "dashboard-status.png")
 
     await page.goto(f"{url}/dashboard/merchants")
     await page.get_by_role("button", name="Look at Shop").click()

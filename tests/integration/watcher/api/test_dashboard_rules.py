@@ -262,6 +262,5 @@ async def test_every_section_of_the_navigation_is_there(browser: Browser) -> Non
     html = (await browser.get("/dashboard/sessions")).text
     links = set(re.findall(r'<a href="\.\./(dashboard[^"#]*)"', html))
     assert len(links) >= 10
-    missing = {link for link in links if (await browser.get(f"/{link}")).status_code != 200}
-    assert missing <= {f"dashboard/{name}" for name in ("payments", "transfers", "links", "webhooks")}
+    assert {link for link in links if (await browser.get(f"/{link}")).status_code != 200} == set()
     assert browser.client.cookies.get(COOKIE)
