@@ -324,7 +324,7 @@ class TransactionRunner:
     async def _checkout_versions(self, intent_ids: Collection[str]) -> Mapping[str, str]:
         def read() -> dict[str, str]:
             with self._database.read() as connection:
-                return checkout.versions(connection, intent_ids)
+                return checkout.versions(connection, intent_ids, now=self.now())
 
         return await self._readers.run(read)
 

@@ -88,14 +88,14 @@ def is_stalled(clock: ChainClock, *, now: float) -> bool:
     return now - clock.time > STALLED_SECONDS
 
 
-def version(intent: Intent, state: IntentState, clock: ChainClock) -> str:
-    """Return a text that differs when the checkout shows something else.
+def version(intent: Intent, state: IntentState, clock: ChainClock, *, now: float) -> str:
+    """Return a text that differs when the checkout shows something else; ``now`` is the machine's time.
 
     While it waits, the chain's clock counts by the minute, and while it confirms, every block does.
     """
     parts = [state.status, state.in_flight, state.received, state.refunded, *sorted(state.flags)]
     if state.status is Status.PENDING:
-        parts += [clock.time // 60, clock.time >= intent.expires_at]
+        parts += [clock.time // 60, clock.time >= intent.expires_at, is_stalled(clock, now=now)]
     elif state.status is Status.PROCESSING:
         parts.append(clock.hash)
     return "-".join(map(str, parts))

@@ -53,7 +53,8 @@ def document(
     )
     stage = checkout.checkout_state(intent, state, clock)
     asset = next((one for one in settings.assets.values() if one.identifier == intent.asset_identifier), None)
-    payable = stage in checkout.PAYABLE
+    # Without its decimals nobody can say how much it is.
+    payable = stage in checkout.PAYABLE and asset is not None
     pay = shown["pay"]
     if state.received:
         pay |= {"contract": None}  # it pays the whole amount, and only the rest is owed
@@ -83,7 +84,7 @@ def document(
         "success_url": _success_url(intent.success_url, intent.id) if stage is CheckoutState.PAID else None,
         "cancel_url": None if stage in checkout.UNDER_WAY else intent.cancel_url,
         **_of_link(connection, intent, state, clock, settings, merchant),
-        "version": _digest(checkout.version(intent, state, clock)),
+        "version": _digest(checkout.version(intent, state, clock, now=now)),
     }, merchant["allowed_origins"]
 
 
@@ -102,13 +103,13 @@ def intent_of(connection: Connection, token: str) -> str:
     return str(find(connection, token)["id"])
 
 
-def versions(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+def versions(connection: Connection, ids: Collection[str], *, now: float) -> dict[str, str]:
     """Return the version of each intent's checkout, see :func:`watcher.domain.checkout.version`."""
     clock = _clock(connection)
     query = select(intent_table).where(intent_table.c.id.in_(ids))
     return {
         row["id"]: _digest(
-            checkout.version(intent_store.read_intent(row), intent_store.read_state(row), clock)
+            checkout.version(intent_store.read_intent(row), intent_store.read_state(row), clock, now=now)
         )
         for row in connection.execute(query).mappings()
     }

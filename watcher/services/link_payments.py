@@ -140,8 +140,9 @@ class LinkPaymentService(OperatorActionService):
         if not rules.can_switch(intent, state, clock):
             raise Refused("not_switchable", "something was paid or seen already, or it has ended")
         price = self._find_price(row, asset)
-        amount = price.amount if price.amount is not None else intent.amount
-        return self._switch(row, intent, asset, _checked(price, amount))
+        if price.amount is None:
+            raise Refused("not_switchable", "the link asks for an open amount now; start from its page")
+        return self._switch(row, intent, asset, price.amount)
 
     def restart_checkout(self, token: str) -> str:
         """Make an intent like one that ended without any money, at the link's present price; return its

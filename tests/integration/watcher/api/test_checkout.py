@@ -199,6 +199,15 @@ async def test_the_stream_tells_each_change(api: ApiFixture) -> None:
     await listeners(api, 0)
 
 
+async def test_the_stream_tells_that_the_chain_stands_still(sqlite_api: ApiFixture) -> None:
+    """A payer who looks at the page when blocks stop coming is told so without loading it anew."""
+    made = await sqlite_api.create()
+    async with listening(sqlite_api, made) as events:
+        assert (await events.next())[1]["chain_stalled"] is False
+        sqlite_api.fixture.clock.now += 86_400
+        assert (await events.next())[1]["chain_stalled"] is True
+
+
 @pytest.mark.parametrize("how", ["header", "parameter"])
 async def test_a_stream_goes_on_where_it_ended(api: ApiFixture, how: str) -> None:
     """Who names the version that they have is told nothing again, and what happened meanwhile at once."""

@@ -11,7 +11,7 @@ from tests.integration.watcher.link_fixture import Links
 from watcher.errors import NotFound, Refused
 from watcher.schemas import ChangeMerchant, ChangePaymentLink
 from watcher.schemas.payment_links import LinkPage
-from watcher.services import link_payments, passwords
+from watcher.services import link_payments, passwords, wallet_call
 from watcher.store import day_counts, link_views
 from watcher.store import intents as intent_store
 
@@ -410,6 +410,35 @@ def test_a_changed_password_is_the_only_one(fixture: LedgerFixture) -> None:
         services.change_link(links.id, changed, password_hash=passwords.hash_password("new"))
     assert links.refused(known=stored) == "wrong_password"
     assert links.refused(unlock=token) == "wrong_password"
+
+
+# What was changed meanwhile
+
+
+def test_an_amount_of_one_asset_is_never_asked_for_in_another(fixture: LedgerFixture) -> None:
+    """Where the link has become one of an open amount, the payer says it anew: on the link's own page."""
+    links = Links(fixture, prices=TWO)
+    token = links.start(asset="sbtc")
+    links.change(asset="stx", min_amount="1")
+    assert links.checkout(token)["alternatives"] == []
+    with pytest.raises(Refused) as refused:
+        links.switch(token, "stx")
+    assert refused.value.code == "not_switchable"
+    assert links.checkout(token)["state"] == "waiting"
+
+
+def test_an_asset_that_the_settings_have_no_more_is_not_asked_for(fixture: LedgerFixture) -> None:
+    """Its decimals are not known: the page must not ask for a million times the amount."""
+    links = Links(fixture, amount="7000000", asset="usdcx")
+    token = links.start()
+    assert (links.checkout(token)["decimals"], links.checkout(token)["pay"] is None) == (6, False)
+    without = {name: asset for name, asset in fixture.settings.assets.items() if name != "usdcx"}
+    fixture.settings = fixture.settings.model_copy(update={"assets": without})
+    assert links.checkout(token)["pay"] is None
+    with fixture.database.read() as connection, pytest.raises(Refused) as refused:
+        wallet_call.document(connection, token, sender=PAYER, settings=fixture.settings, now=fixture.clock())
+    assert refused.value.code == "not_payable"
+    assert links.refused() == "asset_missing"
 
 
 # Statistics

@@ -74,7 +74,7 @@ def test_the_time_left_is_the_chains() -> None:
 )
 def test_what_a_payer_would_see_is_a_new_version(change: dict[str, Any]) -> None:
     """Status, flags, money and the mempool each make another version."""
-    assert version(INTENT, replace(STATE, **change), CLOCK) != version(INTENT, STATE, CLOCK)
+    assert version(INTENT, replace(STATE, **change), CLOCK, now=0) != version(INTENT, STATE, CLOCK, now=0)
 
 
 def test_blocks_count_while_it_confirms_and_minutes_while_it_waits() -> None:
@@ -83,9 +83,21 @@ def test_blocks_count_while_it_confirms_and_minutes_while_it_waits() -> None:
     minute = replace(CLOCK, time=CLOCK.time + 60)
     confirming = replace(STATE, status=Status.PROCESSING)
     ended = replace(STATE, status=Status.SUCCEEDED)
-    assert version(INTENT, STATE, CLOCK) == version(INTENT, STATE, next_block)
-    assert version(INTENT, STATE, CLOCK) != version(INTENT, STATE, minute)
-    assert version(INTENT, confirming, CLOCK) != version(INTENT, confirming, next_block)
-    assert version(INTENT, ended, CLOCK) == version(INTENT, ended, replace(minute, hash="0xbb"))
+
+    def shown(state: IntentState, clock: ChainClock) -> str:
+        return version(INTENT, state, clock, now=0)
+
+    assert shown(STATE, CLOCK) == shown(STATE, next_block)
+    assert shown(STATE, CLOCK) != shown(STATE, minute)
+    assert shown(confirming, CLOCK) != shown(confirming, next_block)
+    assert shown(ended, CLOCK) == shown(ended, replace(minute, hash="0xbb"))
     over = [replace(CLOCK, time=INTENT.expires_at + after) for after in (-1, 0)]
-    assert version(INTENT, STATE, over[0]) != version(INTENT, STATE, over[1])
+    assert shown(STATE, over[0]) != shown(STATE, over[1])
+
+
+def test_a_chain_that_begins_to_stand_still_is_a_new_version() -> None:
+    """Nothing else changes then, and whoever still has to pay must be told."""
+    ended = replace(STATE, status=Status.SUCCEEDED)
+    before, after = CLOCK.time + STALLED_SECONDS, CLOCK.time + STALLED_SECONDS + 1
+    assert version(INTENT, STATE, CLOCK, now=before) != version(INTENT, STATE, CLOCK, now=after)
+    assert version(INTENT, ended, CLOCK, now=before) == version(INTENT, ended, CLOCK, now=after)
