@@ -231,6 +231,7 @@ def test_any_value_at_any_place_is_read_or_refused(place: tuple[Any, ...], value
     [
         (b" " * (MAX_BODY_BYTES + 1), "has more than 262,144 bytes"),
         (b'{"type": "webhook.test"}', "is about no payment"),
+        (b'{"type": "payment.succeeded", "test": true, "data": {}}', "is a test event"),
         (b'{"type": "payment.succeeded"}', "holds no data any more"),
     ],
 )

@@ -21,6 +21,7 @@ from watcher.api.pages.dashboard.dependencies import (
 from watcher.api.pages.dashboard.route import DashboardRoute
 from watcher.api.pages.dashboard.viewer import Viewer
 from watcher.api.pages.forms import Form
+from watcher.errors import NotFound
 from watcher.schemas import (
     ChangeEndpoint,
     DeliveryFilters,
@@ -149,7 +150,7 @@ async def test_endpoint(
         asked = {"type": form.text("type"), "intent": form.optional("intent")}
         body = SendTest.of({name: value for name, value in asked.items() if value})
         made = await write(lambda services: services.test_endpoint(endpoint_id, body))
-    except REFUSALS as error:
+    except (*REFUSALS, NotFound) as error:  # no such payment
         errors = errors_of(request, error)
         return await _endpoint(endpoint_id, read, show, tested=form.values, errors=errors, status=422)
     return show.redirect(f"webhooks/deliveries/{made['delivery']}")
