@@ -20,7 +20,7 @@ from chain.testing import principal
 from contracts.model import PaymentRules
 from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
-from watcher.domain.day_counts import DayCount, changes
+from watcher.domain.day_counts import PAYMENT_LINK, DayCount, changes
 from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, LEVELS, Intent, LatePolicy, Match
 from watcher.domain.server_info import ServerInfo
@@ -31,7 +31,7 @@ from watcher.indexer.settler import Settler
 from watcher.store import chain_state, day_counts
 from watcher.store import intents as intent_store
 from watcher.store.database import Database
-from watcher.store.schema import intent, merchant
+from watcher.store.schema import intent, merchant, payment_link
 
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SBTC = sbtc_asset(MAINNET.sbtc_contract)
@@ -207,6 +207,11 @@ def check_day_counts(connection: Connection) -> None:
         anew[day, asset] = anew.get((day, asset), DayCount()) + count
     stored = day_counts.load(connection, first_day=0)
     assert {key: count for key, count in stored.items() if count != DayCount()} == anew
+    of_links = changes(counted, PAYMENT_LINK)
+    for link in connection.execute(select(payment_link.c.id)).scalars():
+        stored = day_counts.of_link(connection, link)
+        expected = {(key.day, key.asset): count for key, count in of_links.items() if key.owner == link}
+        assert {key: count for key, count in stored.items() if count != DayCount()} == expected
 
 
 def without(intent: Intent, **changes: Any) -> Intent:

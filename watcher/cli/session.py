@@ -208,15 +208,17 @@ def request_of(model: type[_R], **options: object) -> _R:
     return model.of(drop_none(**options))
 
 
-def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
-    """Read ``key=value`` texts, None for none. Raises :class:`UsageError`."""
+def read_pairs(
+    pairs: list[str] | None, option: str, *, example: str = "order_id=12345"
+) -> dict[str, str] | None:
+    """Read ``key=value`` texts, None for none. Raises :class:`UsageError`, with an example as the hint."""
     if not pairs:
         return None
     found: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"{option}: {pair!r} is not key=value", hint=f"{option} order_id=12345")
+            raise UsageError(f"{option}: {pair!r} is not key=value", hint=f"{option} {example}")
         if key in found:
             raise UsageError(f"{option}: {key!r} is given twice")
         found[key] = value

@@ -119,7 +119,7 @@ def create(
         min_amount=min_amount,
         max_amount=max_amount,
         asset=asset,
-        prices=read_pairs(price, "--price"),
+        prices=read_pairs(price, "--price", example="sbtc=50000"),
         description=description,
         metadata=read_pairs(metadata, "--metadata"),
         expires_at=expires_at,
@@ -237,7 +237,7 @@ def update(
         min_amount=min_amount,
         max_amount=max_amount,
         asset=asset,
-        prices=None if price == [NONE] else read_pairs(price, "--price"),
+        prices=None if price == [NONE] else read_pairs(price, "--price", example="sbtc=50000"),
         description=description,
         metadata=None if metadata == [NONE] else read_pairs(metadata, "--metadata"),
         expires_at=expires_at,
@@ -372,7 +372,7 @@ def _show_statistics(found: Mapping[str, Any]) -> None:
         )
 
     render.show(render.heading("Since it exists"))
-    names = ("views", "started", "open", "paid", "abandoned", "expired", "failed", "canceled")
+    names = ("views", "started", "open", "paid", "expired", "abandoned", "failed", "canceled")
     render.show(render.card([(name.capitalize(), found[name]) for name in names]))
     if found["amounts"]:
         render.show(render.card([("Paid in all", money(found["amounts"]))]))

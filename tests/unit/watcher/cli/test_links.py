@@ -42,8 +42,8 @@ def test_a_password_is_read_from_standard_input(cli: CliRunner, monkeypatch: pyt
 def test_what_is_wrong_is_said_in_a_line(cli: CliRunner) -> None:
     """With what to write instead."""
     create = ("links", "create", "--merchant", cli.merchant())
-    assert "sbtc=7: " not in cli(*create, "--price", "sbtc", code=2).err
-    assert "--price order_id" not in cli(*create, "--price", "sbtc=x", code=2).err
+    assert "hint: --price sbtc=50000" in cli(*create, "--price", "sbtc", code=2).err
+    assert "prices: 'sbtc': 'x' is not a number" in cli(*create, "--price", "sbtc=x", code=2).err
     assert "leave it or amount out" in cli(*create, "--amount", "5", "--min-amount", "4", code=2).err
     assert "1 to 366" in cli("links", "statistics", "pl_X", "--days", "0", code=2).err
     assert "no link pl_X" in cli("links", "show", "pl_X", code=1).err
