@@ -98,7 +98,20 @@ def record_results(
     if not ours:
         return []
     enabled = _update_health(conn, targets, [result for _, result, _ in ours], policy)
-    return _write(conn, ours, enabled, policy)
+    recorded = _write(conn, ours, enabled, policy)
+    attempt_hours.record(
+        conn,
+        [
+            attempt_hours.Attempt(
+                endpoint=row.endpoint,
+                at=result.ended_at,
+                ok=result.outcome.ok,
+                duration_ms=_duration_ms(result),
+            )
+            for row, result, _ in ours
+        ],
+    )
+    return recorded
 
 
 def record_results_plainly(
@@ -111,8 +124,8 @@ def record_results_plainly(
 ) -> list[RecordedAttempt]:
     """Record only the status codes of attempts whose full results the database rejects.
 
-    Nothing else that an endpoint sent is stored, and the endpoints' health is left alone. Without this
-    fallback such a delivery would be sent again for ever.
+    Nothing else that an endpoint sent is stored; the endpoints, which are not locked, keep their health and
+    their counts of attempts. Without this fallback such a delivery would be sent again for ever.
     """
     ours = _still_leased(conn, [_plain(result) for result in results], jitters, now)
     if not ours:
@@ -162,20 +175,7 @@ def _write(
             )
         )
     conn.execute(_update_statement(tuple(updates[0])), updates)
-    attempts = [_attempt(row, result) for row, result, _ in ours]
-    conn.execute(insert(delivery_attempt), attempts)
-    attempt_hours.record(
-        conn,
-        [
-            attempt_hours.Attempt(
-                endpoint=row.endpoint,
-                at=result.ended_at,
-                ok=result.outcome.ok,
-                duration_ms=logged["duration_ms"],
-            )
-            for (row, result, _), logged in zip(ours, attempts, strict=True)
-        ],
-    )
+    conn.execute(insert(delivery_attempt), [_attempt(row, result) for row, result, _ in ours])
     return recorded
 
 
@@ -297,13 +297,17 @@ def _latency(row: Row[Any], result: AttemptResult) -> float | None:
     return result.started_at - seen_at
 
 
+def _duration_ms(result: AttemptResult) -> int:
+    return math.ceil(result.outcome.seconds * 1000)
+
+
 def _attempt(row: Row[Any], result: AttemptResult) -> dict[str, Any]:
     """Return the attempt's row for the delivery's log."""
     return {
         "delivery": row.id,
         "number": row.attempts + 1,
         "at": result.started_at,
-        "duration_ms": math.ceil(result.outcome.seconds * 1000),
+        "duration_ms": _duration_ms(result),
         "status_code": result.outcome.status_code,
         "error": result.outcome.error,
         "response": result.outcome.response,

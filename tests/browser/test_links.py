@@ -8,7 +8,9 @@ from playwright.async_api import expect
 
 from chain.testing import txs
 from tests.browser.conftest import Visitor, check_widths
+from tests.browser.shop_page import ShopPage
 from tests.browser.test_dashboard_overview import picture, sign_in
+from tests.browser.test_widget import visit_shop
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.api import long_poll
@@ -173,3 +175,18 @@ async def test_a_payer_changes_their_mind_and_comes_too_late(
     await page.get_by_role("button", name="Start again").click()
     await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
     await expect(page.get_by_text("Two tins of tea")).to_be_visible()
+
+
+async def test_a_link_is_paid_in_a_window_on_the_shops_page(visitor: Visitor, api: ApiFixture) -> None:
+    """The form leads to the checkout within the frame, which still speaks to the shop's page."""
+    with api.fixture.services(api.merchant) as services:
+        link = services.create_link(NewPaymentLink(amount=7_000, description="Coffee"))
+    async with ShopPage(api.url) as shop:
+        api.allow(shop.url)
+        widget = await visit_shop(visitor, shop, f'<sbtc-pay link="{link["url"][3:]}"></sbtc-pay>')
+        await widget.page.get_by_role("button", name="Pay now").click()
+        await expect(widget.frame.get_by_role("heading", name="Coffee")).to_be_visible()
+        await widget.frame.get_by_role("button", name="Go on to pay").click()
+        await expect(widget.status).to_contain_text("Waiting for your payment")
+        await widget.page.wait_for_function("() => told.some(([name]) => name === 'Status')")
+        assert await widget.names() == ["Status waiting"]

@@ -3,7 +3,7 @@ often payments succeed, what needs a person, how webhooks do. Read-only.
 
 It costs the same with a million intents as with ten: days and hours are counted as they happen
 (:mod:`watcher.store.day_counts`, :mod:`notifier.attempt_hours`), and what needs a person has indexes of its
-own. Days are UTC days; the newest is today, by this machine's clock.
+own. Days are UTC days; the newest is today, by the later of this machine's clock and the chain's.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ from notifier.schema import delivery as delivery_table
 from watcher.domain.day_counts import DAY_SECONDS, DayCount, day_of
 from watcher.domain.model import Flag, Status
 from watcher.services.status import count_intents
-from watcher.store import day_counts
+from watcher.store import chain_state, day_counts
 from watcher.store.filters import has_flag, needs_attention
 from watcher.store.schema import intent, transfer
 
@@ -67,7 +67,8 @@ def document(
     ``attention``: what needs a person, most urgent first, as {code, count, more}; ``webhooks``: attempts of
     the last hours at all endpoints and at each.
     """
-    today = day_of(now)
+    cursor = chain_state.load_cursor(connection)
+    today = day_of(max(now, cursor.clock.time if cursor is not None else 0))
     counts = day_counts.load(connection, first_day=today - DAYS + 1, merchant=merchant)
     endpoints = _endpoints(connection, merchant)
     statuses = count_intents(connection, merchant=merchant)

@@ -93,7 +93,8 @@ class _Page:
             origins=self.origins,
             language=language,
         )
-        gone = document["status"] != LinkStatus.ACTIVE
+        nothing = not document["prices"] and not document["locked"]
+        gone = nothing or document["status"] != LinkStatus.ACTIVE
         status = 410 if gone else 200 if error is None else _STATUSES.get(error, 422)
         response = answer(page, status=status, language=language)
         # Who comes back to the page gets the same form, which leads to the payment that it has started.

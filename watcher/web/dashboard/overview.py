@@ -111,8 +111,12 @@ class Overview:
         return amounts.symbol(asset)
 
     def amount(self, units: str, asset: str) -> str:
-        """Return base units of an asset as a decimal number with its symbol."""
-        return f"{amounts.decimal(int(units), self._decimals.get(asset, 0))} {amounts.symbol(asset)}"
+        """Return base units of an asset as a decimal number with its symbol; of one that the settings do not
+        have any more, the base units.
+        """
+        if asset not in self._decimals:
+            return f"{int(units):,} units of {asset}"
+        return f"{amounts.decimal(int(units), self._decimals[asset])} {amounts.symbol(asset)}"
 
     def payments(self, count: int) -> str:
         """Return a number of payments in words."""
@@ -197,7 +201,7 @@ class Overview:
 
     def _paid(self, entry: Mapping[str, Any]) -> Markup:
         asset, days = entry["asset"], entry["days"]
-        symbol = amounts.symbol(asset)
+        symbol = amounts.symbol(asset) if asset in self._decimals else f"units of {asset}"
         return plots.figure(
             Plot(
                 title=f"Paid in {symbol} by day",

@@ -81,6 +81,15 @@ def test_what_is_older_than_the_period_is_not_part_of_it(fixture: LedgerFixture)
     assert seen == [[0, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 1], None]
 
 
+def test_a_machine_whose_clock_is_behind_shows_what_was_paid(fixture: LedgerFixture) -> None:
+    """Today is then the chain's day."""
+    intent = fixture.create(expires_in=DAY)
+    at(fixture, MIDNIGHT - 2)
+    pay(fixture, intent, seconds=10)
+    fixture.clock.now = MIDNIGHT - 100.0
+    assert paid(read(fixture))["today"] == (1, "50000")
+
+
 def test_a_success_that_a_reorg_takes_back_is_no_longer_counted(fixture: LedgerFixture) -> None:
     """It counts again, on the day of the success, once it is mined again."""
     intent = fixture.create()
