@@ -63,8 +63,10 @@ async def test_a_new_key_is_shown_once_and_works(browser: Browser) -> None:
         assert (await client.post("/v1/payment_intents", json={"amount": "1"})).status_code == 403
 
 
-async def test_a_form_that_is_sent_twice_is_done_once(browser: Browser) -> None:
+async def test_a_form_that_is_sent_twice_is_done_once(api: ApiFixture) -> None:
     """By a double click, also while the first is under way, and by a reload of the answer."""
+    browser = Browser(api)
+    await browser.sign_in(api.key)
     form = FormOf((await browser.get("/dashboard/keys")).text, "keys").fields | {
         "name": "once",
         "scopes": "read",
@@ -79,6 +81,7 @@ async def test_a_form_that_is_sent_twice_is_done_once(browser: Browser) -> None:
     changed = await browser.post("/dashboard/keys", form | {"name": "another"})
     assert shown_key(changed.text) != shown_key(first.text)
     assert len(keys_of(browser.api)) == before + 2
+    await browser.close()
 
 
 async def test_what_is_kept_for_a_second_sending_is_sealed(browser: Browser) -> None:

@@ -1,6 +1,6 @@
 """Who is signed in, and the log of sign-ins."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -8,11 +8,14 @@ from watcher.api.dependencies import Id
 from watcher.api.pages.dashboard.dependencies import Read, Show, SignedIn, Write
 from watcher.api.pages.dashboard.route import DashboardRoute
 from watcher.schemas import Page
+from watcher.services.dashboard_sessions import IDLE_SECONDS, MAX_AGE_SECONDS
 
 router = APIRouter(prefix="/dashboard", route_class=DashboardRoute)
 
 #: Lines of the log on a page.
 _LINES = 25
+
+_LIMITS: dict[str, Any] = {"idle_hours": IDLE_SECONDS // 3600, "max_hours": MAX_AGE_SECONDS // 3600}
 
 
 @router.get("/sessions")
@@ -22,7 +25,7 @@ async def show_sessions(
     """Show who is signed in, and when somebody tried to."""
     page = Page.of({"limit": _LINES} | ({"cursor": cursor} if cursor else {}))
     sessions, log = await read(lambda services: (services.dashboard_sessions(), services.sign_ins(page)))
-    return show("sessions", sessions=sessions["data"], log=log, cursor=cursor)
+    return show("sessions", sessions=sessions["data"], log=log, cursor=cursor, **_LIMITS)
 
 
 @router.post("/sessions/{session_id}/end")
