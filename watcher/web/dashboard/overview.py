@@ -39,7 +39,7 @@ _ATTENTION: Final[Mapping[str, tuple[str, str, str, str]]] = {
     "transfers_to_assign": (
         "transfer belongs to no payment",
         "transfers belong to no payment",
-        "transfers?unmatched=true",
+        "transfers",
         "Assign it to the payment that it was meant for.",
     ),
     "endpoints_disabled": (
@@ -248,6 +248,11 @@ class Overview:
                 beside=[Series("Average answer (ms)", [hour["average_ms"] for hour in hours])],
             )
         )
+
+
+def place_of(code: str) -> str:
+    """Return the page below ``/dashboard`` that shows what needs somebody, by its code."""
+    return _ATTENTION[code][2]
 
 
 def _percent(rate: float | None) -> str | None:
