@@ -176,6 +176,7 @@ async def test_nobody_makes_something_in_anothers_name(api: ApiFixture) -> None:
             "/v1/payment_intents": {"amount": 1, **whose},
             "/v1/payment_intents/bulk": {"intents": [{"amount": 1}], **whose},
             "/v1/webhook_endpoints": {"url": "https://1.1.1.1/hooks", **whose},
+            "/v1/payment_links": {"amount": 1, **whose},
         }
         for path, body in bodies.items():
             assert wrong_fields(await other.post(path, json=body)) == ["merchant"], path
