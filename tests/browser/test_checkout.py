@@ -183,6 +183,27 @@ async def test_a_lost_connection_is_said_and_found_again(api: ApiFixture, visito
     await expect(said).to_be_empty()
 
 
+async def test_a_page_of_an_earlier_release_is_loaded_anew(api: ApiFixture, visitor: Visitor) -> None:
+    """The server was upgraded while a page was open: old scripts do not go on with its new pages."""
+    made = await api.create(level="included")
+    page = await visitor.visit(api.url + made["checkout_url"])
+    await harness.until(lambda: server(api).streams.count == 1, within=10)
+    # Wallets put scripts of their own into pages: they are no other release.
+    visitor.expected |= {"data:text/javascript,0", "stops data"}
+    await page.evaluate(
+        "document.head.append(Object.assign(document.createElement('script'), {id: 'wallets'}))"
+    )
+    await page.evaluate("window.old = document.getElementById('wallets').src = 'data:text/javascript,0'")
+    pay(api, made, 10_000)
+    await says(page, "Part of it has arrived")
+    assert await page.evaluate("window.old")
+    # As if the page had come from another release.
+    await page.evaluate("document.querySelector('script[src]').setAttribute('src', 'assets/checkout-0.js')")
+    pay(api, made, 40_000)
+    await says(page, "Paid")
+    await page.wait_for_function("window.old === undefined")
+
+
 async def test_a_page_that_nobody_sees_holds_no_connection(api: ApiFixture, visitor: Visitor) -> None:
     """A phone that sleeps gives its place back, and knows how it stands when somebody looks."""
     made = await api.create(level="included")

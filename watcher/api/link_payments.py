@@ -27,6 +27,9 @@ ATTEMPTS_OF_ADDRESS = 10
 ATTEMPTS_OF_LINK = 200
 _HOUR = 3600
 
+#: Passwords of one address that are compared per minute, right ones too: each costs a tenth of a second.
+COMPARISONS_OF_ADDRESS = 60
+
 _T = TypeVar("_T")
 
 
@@ -64,6 +67,7 @@ class LinkPayments:
         self._wake = wake
         self._settler = Settler.of(settings)
         self._starts = RateLimit(STARTS_OF_ADDRESS)
+        self._comparisons = RateLimit(COMPARISONS_OF_ADDRESS)
         self._attempts = RateLimit(ATTEMPTS_OF_ADDRESS, window=_HOUR)
         self._attempts_of_link = RateLimit(ATTEMPTS_OF_LINK, window=_HOUR)
         self._hashing = WorkerThreads(passwords.MAX_AT_ONCE, "api-password")
@@ -128,6 +132,9 @@ class LinkPayments:
         )
         if stored is None:
             return link, None
+        _, wait = self._comparisons.take(address)
+        if wait is not None:
+            raise _too_often("passwords", wait)
         buckets = ((self._attempts, f"{link} {address}"), (self._attempts_of_link, link))
         for limit, key in buckets:
             _, wait = limit.take(key)

@@ -87,7 +87,9 @@ function replace(page: Document): void {
   const now = partsOf(page);
   const shown = partsOf(document);
   document.title = page.title;
-  if ([...now.keys()].join() !== [...shown.keys()].join()) return location.reload();
+  if ([...now.keys()].join() !== [...shown.keys()].join() || release(page) !== release(document)) {
+    return location.reload();
+  }
   for (const name of root().getAttributeNames()) if (!fresh.hasAttribute(name)) root().removeAttribute(name);
   for (const { name, value } of [...fresh.attributes]) root().setAttribute(name, value);
   const active = focusPlace();
@@ -113,6 +115,11 @@ function focusPlace(): (() => HTMLElement | null | undefined) | undefined {
 
 function focusable(part: HTMLElement): HTMLElement[] {
   return [...part.querySelectorAll<HTMLElement>("a, button, summary, h1")];
+}
+
+/** Return the names of a page's scripts, which change with them; those that wallets put into pages are not ours. */
+function release(page: Document): string {
+  return [...page.querySelectorAll('script[src^="assets/"]')].map((script) => script.getAttribute("src")).join();
 }
 
 function partsOf(page: Document): Map<string, HTMLElement> {

@@ -60,13 +60,15 @@ export function findWallets(): Wallet[] {
     const speaks = typeof (provider?.request ?? provider?.connect) === "function";
     if (speaks && !found.has(provider)) found.set(provider, { name, ...speak(provider) });
   };
-  for (const known of KNOWN) add(...known);
+  for (const known of KNOWN) look(() => add(...known));
   // Others that have registered themselves (WBIP-004), as far as they say that they do what is needed.
   const registered = at("btc_providers");
   for (const entry of Array.isArray(registered) ? registered.slice(0, 20) : []) {
-    if (typeof entry?.id !== "string" || typeof entry.name !== "string") continue;
-    if (KNOWN.some(([path]) => path === entry.id) || !Array.isArray(entry.methods)) continue;
-    if (entry.methods.includes("stx_callContract")) add(entry.id, entry.name.slice(0, 40), sip030);
+    look(() => {
+      if (typeof entry?.id !== "string" || typeof entry.name !== "string") return;
+      if (KNOWN.some(([path]) => path === entry.id) || !Array.isArray(entry.methods)) return;
+      if (entry.methods.includes("stx_callContract")) add(entry.id, entry.name.slice(0, 40), sip030);
+    });
   }
   return [...found.values()];
 }
@@ -156,8 +158,13 @@ function idOf(result: Unknown): string {
 
 /** Return what is at a path below `window`, nothing where there is none or it will not be looked at. */
 function at(path: string): Unknown {
+  return look(() => path.split(".").reduce<Unknown>((node, name) => node?.[name], window));
+}
+
+/** Look at what is not ours: where it throws, there is nothing, and what stands beside it is looked at all the same. */
+function look<T>(what: () => T): T | undefined {
   try {
-    return path.split(".").reduce<Unknown>((node, name) => node?.[name], window);
+    return what();
   } catch {
     return undefined;
   }

@@ -150,6 +150,24 @@ async def test_wrong_passwords_are_limited_by_address_and_right_ones_are_not(
     await links.unlock(code, "right", address="203.0.113.8")
 
 
+async def test_who_knows_the_password_does_not_keep_the_server_busy(
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comparison costs a tenth of a second: of one address there are so many a minute, of all links."""
+    codes = [(await make(sqlite_api, amount="7000", password="right"))[1] for _ in range(2)]
+    compared: list[str] = []
+    monkeypatch.setattr(
+        link_payments.passwords, "is_password", lambda given, _stored: not compared.append(given)
+    )
+    links, most = links_of(sqlite_api), link_payments.COMPARISONS_OF_ADDRESS
+    for number in range(most):
+        await links.unlock(codes[number % 2], "right", address=ADDRESS)
+    with pytest.raises(Problem) as refused:
+        await links.unlock(codes[0], "right", address=ADDRESS)
+    assert (refused.value.status_code, len(compared)) == (429, most)
+    await links.unlock(codes[0], "right", address="203.0.113.8")
+
+
 async def test_wrong_passwords_of_many_addresses_are_limited_too(
     sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

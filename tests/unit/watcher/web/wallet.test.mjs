@@ -133,6 +133,22 @@ test("what only looks like a wallet is none", () => {
   assert.deepEqual(names(), []);
 });
 
+test("one that throws at whoever looks hides no other", () => {
+  const angry = () =>
+    new Proxy({}, {
+      get() {
+        throw new Error("do not look");
+      },
+    });
+  page({
+    LeatherProvider: angry(),
+    AsignaProvider: provider({}),
+    other: provider({}),
+    btc_providers: [angry(), { id: "other", name: "Other", methods: ["stx_callContract"] }],
+  });
+  assert.deepEqual(names(), ["Asigna", "Other"]);
+});
+
 test("in a frame there is no wallet, whatever the page around it puts there", () => {
   page({ LeatherProvider: leather(), AsignaProvider: provider({}) });
   globalThis.window.top = {};
