@@ -20,7 +20,9 @@ from chain.testing import principal
 from contracts.model import PaymentRules
 from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
-from watcher.domain.day_counts import PAYMENT_LINK, DayCount, changes
+from watcher.domain.day_counts import MERCHANT as BY_MERCHANT
+from watcher.domain.day_counts import PAYMENT_LINK as BY_LINK
+from watcher.domain.day_counts import DayCount, DayKey, changes
 from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, LEVELS, Intent, LatePolicy, Match
 from watcher.domain.server_info import ServerInfo
@@ -31,7 +33,8 @@ from watcher.indexer.settler import Settler
 from watcher.store import chain_state, day_counts
 from watcher.store import intents as intent_store
 from watcher.store.database import Database
-from watcher.store.schema import intent, merchant, payment_link
+from watcher.store.schema import intent, merchant
+from watcher.store.statistics_schema import day_count, payment_link_day
 
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SBTC = sbtc_asset(MAINNET.sbtc_contract)
@@ -200,18 +203,14 @@ async def until(condition: Callable[[], bool], *, within: float = 30.0) -> None:
 
 
 def check_day_counts(connection: Connection) -> None:
-    """Fail unless the counters of days are what counting all intents anew gives."""
+    """Fail unless the counters of days of each merchant and link are what counting all intents anew gives."""
     counted = [(None, day_counts.counted(row)) for row in connection.execute(select(intent)).mappings()]
-    anew: dict[tuple[int, str], DayCount] = {}
-    for (_, day, asset), count in changes(counted).items():
-        anew[day, asset] = anew.get((day, asset), DayCount()) + count
-    stored = day_counts.load(connection, first_day=0)
-    assert {key: count for key, count in stored.items() if count != DayCount()} == anew
-    of_links = changes(counted, PAYMENT_LINK)
-    for link in connection.execute(select(payment_link.c.id)).scalars():
-        stored = day_counts.of_link(connection, link)
-        expected = {(key.day, key.asset): count for key, count in of_links.items() if key.owner == link}
-        assert {key: count for key, count in stored.items() if count != DayCount()} == expected
+    for table, owner in ((day_count, BY_MERCHANT), (payment_link_day, BY_LINK)):
+        names = [*(column.name for column in table.primary_key), *DayCount.__dataclass_fields__]
+        rows = connection.execute(select(*(table.c[name] for name in names)))
+        stored = {DayKey(*row[:3]): DayCount(*row[3:]) for row in rows}
+        anew = changes(counted, owner)
+        assert {key: count for key, count in stored.items() if count != DayCount()} == anew
 
 
 def without(intent: Intent, **changes: Any) -> Intent:
