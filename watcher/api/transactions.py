@@ -34,7 +34,6 @@ from watcher.services.dashboard_sessions import DashboardSession
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
 from watcher.store import link_views
-from watcher.store.dashboard_sessions import record_use as record_session_use
 from watcher.store.database import Connection, Database
 
 #: Threads that read, and that write where the database takes several writers; SQLite has one.
@@ -90,7 +89,12 @@ class TransactionRunner:
         self._writers = WorkerThreads(1 if database.is_sqlite else WRITE_THREADS, "api-write")
         self._lookups = WorkerThreads(LOOKUP_THREADS, "api-lookup")
         self.key_uses = Uses(database, self._writers, api_keys.record_use, now)
-        self.session_uses = Uses(database, self._writers, record_session_use, now)
+        self.session_uses = Uses(
+            database,
+            self._writers,
+            lambda connection, used: dashboard_sessions.record_use(connection, used, now=now()),
+            now,
+        )
         self.view_uses = Uses(database, self._writers, link_views.record_uses, now)
         self.links = LinkPayments(
             settings, self, LinkViews(self.view_uses, self.in_write, now), now=now, wake=wake

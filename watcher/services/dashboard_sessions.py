@@ -178,6 +178,12 @@ def sign_out(connection: Connection, secret: str, *, now: float) -> None:
         store.end(connection, row["id"], now=database_time(connection, machine=now))
 
 
+def record_use(connection: Connection, used: Mapping[str, float], *, now: float) -> None:
+    """Note when sessions were used last, by their ids and this machine's clock, which says ``now``."""
+    ahead = now - database_time(connection, machine=now)
+    store.record_use(connection, {session_id: at - ahead for session_id, at in used.items()})
+
+
 def prune(connection: Connection, *, now: float, keep_days: int) -> int:
     """Delete a batch of what is older than the retention; return how many rows, 0 when all are gone."""
     before = database_time(connection, machine=now) - keep_days * 86_400

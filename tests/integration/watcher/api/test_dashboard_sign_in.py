@@ -309,7 +309,9 @@ async def test_looking_by_itself_keeps_no_session_alive(browser: Browser) -> Non
     assert runner is not None
     await runner.session_uses.write()
     browser.api.fixture.clock.now += dashboard_sessions.IDLE_SECONDS - 10
+    await runner.key_uses.write()
     assert (await browser.get("/dashboard", headers={"x-refresh": "1"})).status_code == 200
+    assert len(runner.key_uses) == 0
     await runner.session_uses.write()
     browser.api.fixture.clock.now += 20
     assert (await browser.get("/dashboard", headers={"x-refresh": "1"})).status_code == 401

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.config.settings import Settings
@@ -185,6 +185,18 @@ def test_a_session_ends_when_it_is_idle_or_old_or_of_a_wrong_clock(
     assert door.session(secret) is not None
     door.age(60 if seconds > 0 else seconds, *columns)
     assert door.session(secret) is None
+
+
+def test_use_is_noted_by_the_clock_that_judges(door: Door) -> None:
+    """A machine whose clock is days ahead keeps no session alive; one that is behind ends none."""
+    session = door.session(door.sign_in(ADMIN))
+    assert session is not None
+    door.age(100)
+    machine = door.fixture.clock()
+    with door.fixture.database.begin() as connection:
+        dashboard_sessions.record_use(connection, {session.id: machine - 20}, now=machine)
+        row = connection.execute(select(dashboard_session)).one()
+    assert 75 <= row.last_used_at - row.created_at <= 95
 
 
 def test_use_keeps_a_session_from_being_idle_and_is_never_set_back(door: Door) -> None:

@@ -85,6 +85,6 @@ async def authenticate(request: Request) -> Viewer:
         )
     if REFRESH_HEADER not in request.headers:
         api.session_uses.add(session.id)
-    if session.key_id is not None:
-        api.key_uses.add(session.key_id)
+        if session.key_id is not None:
+            api.key_uses.add(session.key_id)
     return Viewer(session=session, secret=secret)
