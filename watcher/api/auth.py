@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from watcher.api.caller import Caller
-from watcher.api.errors import Problem, not_found
+from watcher.api.errors import Problem, not_found, rate_limited
 from watcher.schemas import Scope
 
 if TYPE_CHECKING:
@@ -81,12 +81,7 @@ def _limit(api: "TransactionRunner", request: Request, caller: Caller) -> None:
     headers, wait = api.rate_limit.take(caller.key_id or caller.actor)
     request.scope["state"]["headers"] = headers
     if wait is not None:
-        raise Problem(
-            429,
-            "rate_limited",
-            f"this key asks too often; wait {wait} s",
-            headers={"retry-after": str(wait)},
-        )
+        raise rate_limited("this key asks too often", wait)
 
 
 def _unauthorized(detail: str, *, error: str | None = None) -> Problem:

@@ -64,6 +64,11 @@ def problem(
     return Problem(status, code, detail, headers=headers, **more).answer()
 
 
+def rate_limited(what: str, wait: int) -> Problem:
+    """Return the problem of who does too much: ``what`` says of what; ``wait`` is in seconds."""
+    return Problem(429, "rate_limited", f"{what}; wait {wait} s", headers={"retry-after": str(wait)})
+
+
 def not_found() -> NoReturn:
     """Answer as if there were no such route."""
     raise Problem(404, "not_found", "Not Found")

@@ -7,7 +7,7 @@ them, and each process has its own, which gives a few attempts more and no way a
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from watcher.api.errors import Problem
+from watcher.api.errors import rate_limited
 from watcher.api.link_views import LinkViews
 from watcher.api.rate_limit import RateLimit
 from watcher.api.worker_threads import WorkerThreads
@@ -134,12 +134,12 @@ class LinkPayments:
             return link, None
         _, wait = self._comparisons.take(address)
         if wait is not None:
-            raise _too_often("passwords", wait)
+            raise rate_limited("too many passwords", wait)
         buckets = ((self._attempts, f"{link} {address}"), (self._attempts_of_link, link))
         for limit, key in buckets:
             _, wait = limit.take(key)
             if wait is not None:
-                raise _too_often("wrong passwords", wait)
+                raise rate_limited("too many wrong passwords", wait)
         if not await self._hashing.run(lambda: passwords.is_password(password, stored)):
             raise Refused("wrong_password", errors=[{"field": "password", "message": "is not right"}])
         for limit, key in buckets:
@@ -149,7 +149,7 @@ class LinkPayments:
     def _count_start(self, address: str) -> None:
         _, wait = self._starts.take(address)
         if wait is not None:
-            raise _too_often("payments started", wait)
+            raise rate_limited("too many payments started", wait)
 
     async def _change(self, work: Callable[[LinkPaymentService], str]) -> str:
         token = await self._transactions.in_write(lambda connection: work(self._service(connection)))
@@ -164,12 +164,3 @@ class LinkPayments:
             now=self._now(),
             settler_of=lambda _: self._settler,
         )
-
-
-def _too_often(what: str, wait: int) -> Problem:
-    return Problem(
-        429,
-        "rate_limited",
-        f"too many {what}; wait {wait} s",
-        headers={"retry-after": str(wait)},
-    )

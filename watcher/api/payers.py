@@ -5,7 +5,7 @@ import ipaddress
 from fastapi import Depends, Request
 
 from watcher.api.auth import api_of
-from watcher.api.errors import Problem
+from watcher.api.errors import rate_limited
 
 #: Of an IPv6 address, the bits that a provider gives to a subscriber at most.
 _SUBSCRIBER_BITS = 64
@@ -39,12 +39,7 @@ def check_limit(request: Request) -> None:
     headers, wait = api_of(request).payer_limit.take(limited_address(request))
     request.scope["state"]["headers"] = headers
     if wait is not None:
-        raise Problem(
-            429,
-            "rate_limited",
-            f"this address asks too often; wait {wait} s",
-            headers={"retry-after": str(wait)},
-        )
+        raise rate_limited("this address asks too often", wait)
 
 
 async def _limited(request: Request) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from watcher.api import payers
 from watcher.api.auth import api_of
-from watcher.api.errors import Problem
+from watcher.api.errors import rate_limited
 from watcher.api.pages.answer import answer
 from watcher.api.pages.dashboard import cookie, csrf
 from watcher.api.pages.dashboard.dependencies import SignedIn, frame
@@ -137,9 +137,4 @@ def _limit(request: Request) -> None:
     ):
         _, wait = limit.take(key)
         if wait is not None:
-            raise Problem(
-                429,
-                "rate_limited",
-                f"too many attempts to sign in; wait {wait} s",
-                headers={"retry-after": str(wait)},
-            )
+            raise rate_limited("too many attempts to sign in", wait)

@@ -7,7 +7,7 @@ from fastapi import Request
 
 from watcher.api.auth import api_of
 from watcher.api.caller import Caller
-from watcher.api.errors import Problem
+from watcher.api.errors import Problem, rate_limited
 from watcher.api.pages.dashboard import cookie
 from watcher.schemas import Scope
 from watcher.services.dashboard_sessions import DashboardSession
@@ -77,12 +77,7 @@ async def authenticate(request: Request) -> Viewer:
     request.scope["state"]["caller"] = session.actor
     _, wait = api.rate_limit.take(session.key_id or session.id)
     if wait is not None:
-        raise Problem(
-            429,
-            "rate_limited",
-            f"this session asks too often; wait {wait} s",
-            headers={"retry-after": str(wait)},
-        )
+        raise rate_limited("this session asks too often", wait)
     if REFRESH_HEADER not in request.headers:
         api.session_uses.add(session.id)
         if session.key_id is not None:
