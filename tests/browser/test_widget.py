@@ -217,7 +217,8 @@ async def test_it_looks_and_speaks_as_the_shop_asks(site: Site, visitor: Visitor
         f'<sbtc-pay checkout-url="{intent["checkout_url"]}" theme="dark" color="#F7931A" radius="24">'
         "</sbtc-pay>"
         '<sbtc-pay link="tea" text="Tee kaufen" logo="/logo.svg" color="orange;}" radius="2em"></sbtc-pay>'
-        '<sbtc-pay link="tea" disabled><a href="/">x</a></sbtc-pay>',
+        '<sbtc-pay link="tea" logo="http://[" disabled><a href="/">x</a></sbtc-pay>'
+        '<sbtc-pay link="tea" logo="javascript:alert(1)" hidden></sbtc-pay>',
     )
     page = widget.page
     first, second, third = await page.get_by_role("button").all()
@@ -230,6 +231,7 @@ async def test_it_looks_and_speaks_as_the_shop_asks(site: Site, visitor: Visitor
     await expect(second).to_have_css("border-radius", "32px")
     await expect(second.locator("img")).to_have_js_property("naturalWidth", 9)
     await expect(third).to_be_disabled()
+    await expect(page.locator("sbtc-pay img")).to_have_count(1)
     await first.click()
     dialog = page.get_by_role("dialog", name="Zahlung")
     frame = dialog.frame_locator("iframe")

@@ -60,6 +60,7 @@ test("what is no page of the server is refused with words", () => {
     { checkoutUrl: "javascript:alert(1)" }, { checkoutUrl: "data:text/html,x" }, { link: "javascript:alert(1)" },
     { checkoutUrl: "//evil.example/pay/a" }, { checkoutUrl: "https://pay.example.evil.example/x/pay/a" },
     { checkoutUrl: "https://pay.example@evil.example/x/pay/a" }, { checkoutUrl: "https://u:p@pay.example/x/pay/a" },
+    { checkoutUrl: "https://:p@pay.example/x/pay/a" },
     { checkoutUrl: "http://pay.example/x/pay/a" }, { checkoutUrl: "/dashboard" }, { checkoutUrl: "/pay/../dashboard" },
     { checkoutUrl: "/pay/a/b" }, { checkoutUrl: "/pay/" }, { checkoutUrl: "/l/tea" }, { link: "/pay/a" },
     { link: "te a" }, { link: "../dashboard" }, { link: "a", server: "ftp://pay.example" }, { link: "a", server: "pay" },

@@ -22,7 +22,7 @@ export function addressOf({ checkoutUrl, link, server }: Target, home: URL | und
     : parse(/^[\w-]+$/.test(link!) ? `l/${link}` : link!.replace(/^\//, ""), "link", base);
   const place = base.href + (checkoutUrl ? "pay/" : "l/");
   const path = address.origin + address.pathname;
-  if (address.username || !path.startsWith(place) || !/^[\w-]+$/.test(path.slice(place.length))) {
+  if (address.username || address.password || !path.startsWith(place) || !/^[\w-]+$/.test(path.slice(place.length))) {
     throw wrong(`${checkoutUrl || link} is not below ${place}; name its server if it is of another one`);
   }
   address.hash = "";

@@ -64,7 +64,9 @@ export function define(home: URL | undefined): void {
       dress(this, this.shadowRoot!, "button", theme);
       this.button.disabled = this.hasAttribute("disabled");
       this.button.replaceChildren(theme.text || textsFor(theme.lang).texts["widget.pay"]);
-      if (!theme.logo || !/^https?:$/.test(new URL(theme.logo, document.baseURI).protocol)) return;
+      const address = document.createElement("a");
+      address.href = theme.logo ?? "";
+      if (!theme.logo || !/^https?:$/.test(address.protocol)) return;
       const logo = document.createElement("img");
       logo.alt = "";
       logo.src = theme.logo;
