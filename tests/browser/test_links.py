@@ -190,3 +190,18 @@ async def test_a_link_is_paid_in_a_window_on_the_shops_page(visitor: Visitor, ap
         await expect(widget.status).to_contain_text("Waiting for your payment")
         await widget.page.wait_for_function("() => told.some(([name]) => name === 'Status')")
         assert await widget.names() == ["Status waiting"]
+
+
+async def test_hostile_words_break_no_page(visitor: Visitor, api: ApiFixture) -> None:
+    """Long words without a space, both directions of writing, markup: all is text, nothing is too wide."""
+    evil = "<script>alert(1)</script>" + "\u202eاختبار" + "🫖" * 20 + "W" * 300
+    with api.fixture.services(api.merchant) as services:
+        body = {"amount": 2**128 - 1, "asset": "stx", "description": evil, "metadata": {"W" * 40: evil}}
+        link = services.create_link(NewPaymentLink.of(body))
+    page = await visitor.visit(f"{api.url}{link['url']}", width=390)
+    await expect(page.get_by_text("alert(1)").first).to_be_visible()
+    await check_widths(page)
+    owner = await sign_in(visitor, api, api.key, width=390)
+    for path in ("links", f"links/{link['id']}", f"links/{link['id']}/edit"):
+        await owner.goto(f"{api.url}/dashboard/{path}")
+        await check_widths(owner)
