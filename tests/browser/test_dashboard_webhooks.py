@@ -126,7 +126,7 @@ async def test_what_was_sent_is_found_and_read(visitor: Visitor, deployment: Dep
     await deployment.json("intents", "create", "--merchant", merchant, "--amount", "50000")
     await deployment.receiver.wait_for(1)
     await page.get_by_role("link", name="Webhooks").last.click()
-    await expect(page.get_by_text("100 %").first).to_be_visible()
+    await expect(page.get_by_text("100\u00a0%").first).to_be_visible()
     await check_widths(page)
     await picture(page, "webhooks-phone")
     tabs = page.get_by_role("navigation", name="Webhooks")

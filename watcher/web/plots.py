@@ -6,6 +6,7 @@ no styles of its own: classes say what a part is, and the page's style sheet col
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
@@ -81,6 +82,11 @@ class Plot:
     def amount(self, value: int | None) -> str:
         """Return a value with its unit."""
         return self.number(value) if value is None or not self.unit else f"{self.number(value)} {self.unit}"
+
+
+def day_label(day: str) -> str:
+    """Return how an axis calls a day that is given as ``2026-11-28``."""
+    return f"{date.fromisoformat(day):%b %-d}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ def json_view(document: Any) -> Markup:
     return Markup('<div class="json-view">{}</div>').format(_value(Markup(), document, 0, left))
 
 
+def json_text(document: Any) -> str:
+    """Return a document as JSON to copy: plain text, which templates escape."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
 def _value(label: Markup, value: Any, depth: int, left: list[int]) -> Markup:
     if isinstance(value, dict | list) and value:
         return _nested(label, value, depth, left)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from watcher.web import amounts, assets
+from watcher.web.dashboard.json_view import json_text, json_view
 from watcher.web.page import Page, render
 
 #: The sections: path below ``/dashboard``, and name.
@@ -101,6 +102,9 @@ def helpers(frame: Frame) -> dict[str, Any]:
         "money": partial(_money, frame.assets),
         "moment": _moment,
         "span": _span,
+        "percent": percent,
+        "json_text": json_text,
+        "json_view": json_view,
         "browser": _browser,
         "tone": lambda word: _TONES.get(word, "plain"),
         "words": lambda word: str(word).replace("_", " "),
@@ -153,6 +157,14 @@ def _span(seconds: float | None) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}"
     return f"{seconds:.0f} s"
+
+
+def percent(rate: float | None) -> str:
+    """Return a rate for people: ``99.6 %``; never 100 where anything failed, nor 0 where anything did not."""
+    if rate is None:
+        return "–"
+    shown = min(max(rate, 0.001), 0.999) if 0 < rate < 1 else rate
+    return f"{shown * 100:.1f}".removesuffix(".0") + "\u00a0%"
 
 
 def _moment(text: str | None, missing: str = "never") -> Markup:

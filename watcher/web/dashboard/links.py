@@ -1,7 +1,6 @@
 """What the pages of payment links show, from documents (pure)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from markupsafe import Markup
@@ -82,7 +81,7 @@ class LinkStatistics:
                 kind=Kind.LINE,
                 places="Day (UTC)",
                 names=[day["date"] for day in days],
-                labels=[_short(day["date"]) for day in days],
+                labels=[plots.day_label(day["date"]) for day in days],
                 series=[
                     Series("people who looked", [day["views"] for day in days]),
                     Series("payments started", [day["started"] for day in days]),
@@ -100,11 +99,7 @@ class LinkStatistics:
                 decimals=self.it["decimals"].get(asset, 0),
                 places="Day (UTC)",
                 names=[day["date"] for day in days],
-                labels=[_short(day["date"]) for day in days],
+                labels=[plots.day_label(day["date"]) for day in days],
                 series=[Series("Paid", [int(day["amounts"].get(asset, "0")) for day in days])],
             )
         )
-
-
-def _short(day: str) -> str:
-    return f"{date.fromisoformat(day):%b %-d}"

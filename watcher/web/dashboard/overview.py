@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -169,20 +169,6 @@ class Overview:
         return found
 
     @property
-    def rate(self) -> str | None:
-        """The success rate of the month, in percent."""
-        return _percent(self.it["success_rate"]["month"]["rate"])
-
-    @property
-    def rate_today(self) -> str | None:
-        return _percent(self.it["success_rate"]["today"]["rate"])
-
-    @property
-    def webhook_rate(self) -> str | None:
-        """The part of the attempts that succeeded, in percent."""
-        return _percent(self.it["webhooks"]["rate"])
-
-    @property
     def lag(self) -> str | None:
         """How far the newest applied block is behind the chain's, in words; None before the first one."""
         seconds = self.status["lag"]["our_seconds"]
@@ -209,7 +195,7 @@ class Overview:
                 decimals=self._decimals.get(asset, 0),
                 places="Day (UTC)",
                 names=[day["day"] for day in days],
-                labels=[_short(day["day"]) for day in days],
+                labels=[plots.day_label(day["day"]) for day in days],
                 series=[Series("Paid", [int(day["amount"]) for day in days])],
                 beside=[Series("Payments", [day["count"] for day in days])],
             )
@@ -223,7 +209,7 @@ class Overview:
                 unit="",
                 places="Day (UTC)",
                 names=[day["day"] for day in days],
-                labels=[_short(day["day"]) for day in days],
+                labels=[plots.day_label(day["day"]) for day in days],
                 series=[
                     Series("paid", [day["succeeded"] for day in days]),
                     Series("open", [day["open"] for day in days]),
@@ -253,17 +239,6 @@ class Overview:
 def place_of(code: str) -> str:
     """Return the page below ``/dashboard`` that shows what needs somebody, by its code."""
     return _ATTENTION[code][2]
-
-
-def _percent(rate: float | None) -> str | None:
-    """Return a rate in percent: never 100 while something failed, never 0 while something did not."""
-    if rate is None:
-        return None
-    return f"{min(rate, 0.999) if rate < 1 else 1:.1%}" if rate >= 0.001 or rate == 0 else "0.1%"
-
-
-def _short(day: str) -> str:
-    return f"{date.fromisoformat(day):%b %-d}"
 
 
 def _hour(moment: str, form: str) -> str:

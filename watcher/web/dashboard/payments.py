@@ -1,6 +1,5 @@
 """What the pages of payments show beside the documents themselves."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,11 +40,6 @@ def asset_options(assets: Mapping[str, tuple[str, int]]) -> list[tuple[str, str]
 def amount_in(assets: Mapping[str, tuple[str, int]], units: str, asset: str) -> str:
     """Return base units in the asset's own unit, as a form takes them."""
     return amounts.decimal(int(units), assets[asset][1] if asset in assets else 0)
-
-
-def as_json(document: object) -> str:
-    """Return a document as JSON to read and to copy: plain text, which templates escape."""
-    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def said(payment: Mapping[str, Any]) -> str:

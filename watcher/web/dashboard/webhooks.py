@@ -7,8 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-# The templates ask for these here, too.
-from watcher.web.dashboard.json_view import json_view as json_view
+# The templates ask for it here, too.
 from watcher.web.dashboard.json_view import visible as visible
 
 #: What each type of event says, for those who choose.
@@ -57,14 +56,6 @@ def snippets() -> tuple[Snippet, ...]:
     )
 
 
-def percent(rate: float | None) -> str:
-    """Return a rate for people: ``99.6 %``; never 100 where anything failed."""
-    if rate is None:
-        return "–"
-    shown = min(rate, 0.999) if rate < 1 else rate
-    return f"{shown * 100:.1f}".removesuffix(".0") + " %"
-
-
 def outcome(attempt: Mapping[str, Any]) -> str:
     """Say what came of an attempt: a status, or why there is none."""
     code = attempt["status_code"]
@@ -80,11 +71,6 @@ def is_ok(attempt: Mapping[str, Any]) -> bool:
 def parsed(body: str | None) -> Any:
     """Return a body's JSON, None where there is none."""
     return None if body is None else json.loads(body)
-
-
-def pretty(document: Any) -> str:
-    """Return JSON to copy."""
-    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def told(count: int, complete: bool) -> str:

@@ -57,16 +57,6 @@ def test_what_is_said_of_endpoints_is_said_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "shown"),
-    [(None, None), (1.0, "100.0%"), (0.99999, "99.9%"), (0.5, "50.0%"), (0.00001, "0.1%"), (0.0, "0.0%")],
-)
-def test_a_rate_is_whole_only_where_it_is(rate: float | None, shown: str | None) -> None:
-    """One failure in a million is not a hundred percent, one success not nothing."""
-    webhooks = EMPTY["webhooks"] | {"rate": rate}
-    assert overview(webhooks=webhooks).webhook_rate == shown
-
-
-@pytest.mark.parametrize(
     ("seconds", "shown"), [(None, None), (0.5, "up to date"), (90, "90 s behind the chain")]
 )
 def test_how_far_behind_is_said_in_words(seconds: float | None, shown: str | None) -> None:

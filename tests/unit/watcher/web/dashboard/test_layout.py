@@ -4,7 +4,7 @@ import pytest
 
 from watcher.web import assets
 from watcher.web.dashboard.brand import brand_color
-from watcher.web.dashboard.layout import Frame, helpers, link
+from watcher.web.dashboard.layout import Frame, helpers, link, percent
 from watcher.web.page import environment
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
@@ -92,3 +92,20 @@ def test_black_or_white_can_always_be_read() -> None:
                 color = f"#{red:02x}{green:02x}{blue:02x}"
                 assert assets.contrast(color, assets.text_on(color)) >= 4.5
     assert assets.contrast("#000000", "#ffffff") == pytest.approx(21)
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [
+        (None, "–"),
+        (1.0, "100\u00a0%"),
+        (0.99999, "99.9\u00a0%"),
+        (0.5, "50\u00a0%"),
+        (0.3333, "33.3\u00a0%"),
+        (0.00001, "0.1\u00a0%"),
+        (0.0, "0\u00a0%"),
+    ],
+)
+def test_a_rate_is_whole_only_where_it_is(rate: float | None, shown: str) -> None:
+    """One failure in a million is not a hundred percent, one success not nothing."""
+    assert percent(rate) == shown

@@ -66,14 +66,6 @@ def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "shown"),
-    [(None, "–"), (1.0, "100 %"), (0.9999, "99.9 %"), (0.5, "50 %"), (0.0, "0 %"), (0.3333, "33.3 %")],
-)
-def test_a_rate_is_a_hundred_only_where_nothing_failed(rate: float | None, shown: str) -> None:
-    assert webhooks.percent(rate) == shown
-
-
-@pytest.mark.parametrize(
     ("attempt", "said", "ok"),
     [
         ({"status_code": 204, "error": None}, "answered 204", True),
