@@ -173,6 +173,7 @@ class _View:
         """What else there is to say: several can be true at once."""
         flags, paid = self.it["flags"], self.state is CheckoutState.PAID
         told = [
+            ("link.error.not_payable", self.it["pay"] is None and self.state in _NOT_LEFT),
             ("note.reorged", self.it["pay"] is not None and self._lost_transfers()),
             ("note.late_accepted" if paid else "note.late", "late" in flags),
             ("note.overpaid", self.it["amount_over"] != "0"),

@@ -123,6 +123,15 @@ def test_what_has_ended_shows_nowhere_to_pay() -> None:
         assert "<svg" not in shown.html
 
 
+@pytest.mark.parametrize("state", ["waiting", "underpaid"])
+def test_what_cannot_be_paid_now_sends_the_payer_to_the_shop(state: str) -> None:
+    """Where the server itself does not know how it is paid, nobody waits before an empty page."""
+    text = "This cannot be paid at the moment. Ask Tea &amp; Co."
+    assert text in heard(page(state=state, pay=None))
+    assert text not in heard(page(state=state))
+    assert text not in heard(page(state="confirming", pay=None))
+
+
 def test_an_underpaid_page_asks_for_exactly_the_rest() -> None:
     """What arrived and what is missing are named, and the amount to copy is the rest."""
     shown = page(state="underpaid", amount_received="20000", amount_missing="30000")
