@@ -127,6 +127,27 @@ async def test_an_operator_sees_all_and_lets_a_merchant_in(deployment: Deploymen
     await expect(again.get_by_role("alert")).to_contain_text("used before")
 
 
+async def test_a_page_of_one_merchant_turns_to_another_as_a_whole(
+    deployment: Deployment, visitor: Visitor
+) -> None:
+    """An operator turns to another merchant in a second tab: the first never mixes the two."""
+    deployment.environment["SBTC_WATCHER_ADMIN_TOKEN"] = ADMIN
+    await deployment.shop()
+    await deployment.start()
+    url = await deployment.url()
+    first = await visitor.visit(f"{url}/dashboard/merchants")
+    await sign_in(first, ADMIN)
+    await first.get_by_role("button", name="Look at Shop").click()
+    await expect(first.get_by_role("banner")).to_contain_text("Shop")
+    await first.goto(f"{url}/dashboard/webhooks/deliveries")
+
+    second = await first.context.new_page()
+    await second.goto(f"{url}/dashboard/merchants")
+    await second.get_by_role("button", name="Look at all of them").click()
+    await expect(second.get_by_role("banner")).to_contain_text("All merchants")
+    await expect(first.get_by_role("banner")).to_contain_text("All merchants")
+
+
 async def test_the_dashboard_is_whole_without_scripts(deployment: Deployment, visitor: Visitor) -> None:
     """Signing in, the menu, an act that is asked about first, and its result."""
     shop = await deployment.shop()

@@ -17,30 +17,42 @@ function isBusy(region: Element): boolean {
 
 /**
  * Ask for this page again every few seconds and replace the regions <div id="…" data-live="5"> that changed. While the
- * page is hidden nothing is asked.
+ * page is hidden nothing is asked, nor while an answer is awaited.
  */
 function keepFresh(): void {
   const seconds = [...document.querySelectorAll<HTMLElement>("[data-live]")].map((one) => Number(one.dataset.live));
   if (!seconds.length) return;
   const timer = setInterval(() => void look(), Math.max(2, Math.min(...seconds)) * 1000);
+  let isAsking = false;
   async function look(): Promise<void> {
     // What is over stays as it is.
     if (!document.querySelector("[data-live]")) return clearInterval(timer);
-    if (document.hidden) return;
+    if (document.hidden || isAsking) return;
+    isAsking = true;
     try {
       const answer = await fetch(location.href, { headers: { "x-refresh": "1" }, cache: "no-store", redirect: "error" });
       if (answer.status === 401) {
         clearInterval(timer);
         location.reload();
       }
-      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
       // No connection: the next look asks again.
+    } finally {
+      isAsking = false;
     }
   }
 }
 
+/** Whose things a page shows. */
+function viewed(page: Document): string | undefined {
+  return page.querySelector<HTMLElement>("[data-viewed]")?.dataset.viewed;
+}
+
 function replace(page: Document): void {
+  // Another tab has turned to another merchant: two merchants on one page would be taken for each other.
+  const others = viewed(page);
+  if (others !== undefined && others !== viewed(document)) return location.reload();
   for (const region of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(region.id);
     if (!fresh || isBusy(region)) continue;
