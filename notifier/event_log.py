@@ -10,7 +10,7 @@ from notifier.errors import NotFound
 from notifier.events import EventType, event_body
 from notifier.outbox import EVENT_COLUMNS, EventRow
 from notifier.schema import event
-from notifier.statements import page
+from notifier.statements import page, unindexed
 
 
 def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:
@@ -39,7 +39,9 @@ def list_events(
     """
     query = select(event).order_by(event.c.created_at.desc(), event.c.id.desc()).limit(limit + 1)
     if merchant is not None:
-        query = query.where(event.c.merchant == merchant)
+        # One intent has few events, its merchant many.
+        owner = event.c.merchant if intent is None else unindexed(event.c.merchant)
+        query = query.where(owner == merchant)
     if type is not None:
         query = query.where(event.c.type == type.value)
     if intent is not None:

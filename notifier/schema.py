@@ -121,6 +121,8 @@ event = Table(
     UniqueConstraint("merchant", "position"),
     Index("ix_event_told", "intent", "sequence"),
     Index("ix_event_listed", "merchant", "created_at", "id"),
+    Index("ix_event_typed", "merchant", "type", "created_at", "id"),
+    Index("ix_event_created", "created_at", "id"),
     Index("ix_event_prunable", "created_at", **partial("body IS NOT NULL")),
 )
 

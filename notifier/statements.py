@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import BindParameter, Connection, Row, Table, bindparam, text
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Table, bindparam, func, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 #: Values in one ``IN (…)``: below every database's limit of bound values.
@@ -47,3 +47,11 @@ def page(rows: Sequence[Row[Any]], limit: int) -> tuple[Sequence[Row[Any]], str 
     The cursor is the id of the page's last row.
     """
     return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a text column by which rows are compared, not found.
+
+    For a filter beside another one that leaves few rows: without statistics SQLite takes the index of either.
+    """
+    return func.coalesce(column, "")

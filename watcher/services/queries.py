@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from notifier.ids import first_id
-from notifier.statements import chunks
+from notifier.statements import chunks, unindexed
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound
 from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
 from watcher.store import chain_state, intent_search
 from watcher.store import intents as intent_store
-from watcher.store.filters import has_flag, has_metadata, needs_attention
+from watcher.store.filters import IS_FLAGGED, has_flag, has_metadata, needs_attention
 from watcher.store.intent_search import IntentSearch, answers_to
 from watcher.store.pagination import fetch_page
 from watcher.store.schema import intent as intent_table
@@ -79,7 +79,9 @@ def intent_rows(
     """
     query = select(intent_table)
     if merchant is not None:
-        query = query.where(intent_table.c.merchant_id == merchant)
+        # Few intents have a flag, a merchant has many.
+        owner = intent_table.c.merchant_id if filters.flag is None else unindexed(intent_table.c.merchant_id)
+        query = query.where(owner == merchant)
     if filters.status is not None:
         query = query.where(intent_table.c.status == filters.status)
     if filters.asset is not None:
@@ -90,6 +92,8 @@ def intent_rows(
         query = query.where(has_flag(connection, filters.flag))
     if filters.attention:
         query = query.where(needs_attention(connection))
+        if merchant is None:
+            query = query.where(IS_FLAGGED)
     if filters.created_from is not None:
         query = query.where(intent_table.c.id >= first_id("pi_", filters.created_from))
     if filters.created_to is not None:

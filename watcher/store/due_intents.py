@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from notifier.statements import chunks, one_of
+from notifier.statements import chunks, one_of, unindexed
 from watcher.domain.model import ChainClock
 from watcher.store.schema import intent
 
@@ -137,7 +137,7 @@ def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None
     """Return how many intents wait to be settled at ``clock``; with ``merchant`` its own only."""
     due = select(intent.c.id).where(or_(*_IS_DUE))
     if merchant is not None:
-        due = due.where(intent.c.merchant_id == merchant)
+        due = due.where(unindexed(intent.c.merchant_id) == merchant)
     return connection.execute(select(func.count()).select_from(due.subquery()), _moment(clock)).scalar_one()
 
 
@@ -145,7 +145,7 @@ def count_set_aside(connection: Connection, *, merchant: str | None = None) -> i
     """Return how many intents are set aside because settling failed; with ``merchant`` its own only."""
     query = select(func.count()).select_from(intent).where(_IS_SET_ASIDE)
     if merchant is not None:
-        query = query.where(intent.c.merchant_id == merchant)
+        query = query.where(unindexed(intent.c.merchant_id) == merchant)
     return connection.execute(query).scalar_one()
 
 

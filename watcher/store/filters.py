@@ -8,10 +8,13 @@ from watcher.domain.model import Flag
 from watcher.store.column_types import Json
 from watcher.store.schema import NEEDS_ATTENTION, intent
 
+#: Whether an intent has any flag, as in the index of those that have, which are in the order of their ids.
+IS_FLAGGED: ColumnElement[bool] = literal_column("(intent.flags <> '[]')")
+
 
 def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
     """Return the condition that an intent has one of these flags; the index of flagged intents serves it."""
-    condition: ColumnElement[bool] = literal_column("(intent.flags <> '[]')")
+    condition = IS_FLAGGED
     first, *others = (_holds(connection, intent.c.flags, f'"{flag}"') for flag in flags)
     for other in others:
         first |= other

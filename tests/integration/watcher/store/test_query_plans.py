@@ -9,15 +9,17 @@ import pytest
 from sqlalchemy import event
 
 from chain.testing import principal, txs
+from notifier import event_log
+from notifier.events import EventType
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.link_fixture import Links
-from watcher.domain.model import Flag, Status
+from watcher.domain.model import BEFORE_THE_CHAIN, Flag, Status
 from watcher.domain.server_info import ServerInfo
 from watcher.schemas import LinkDays, OwnedPage, PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.services import status as status_service
-from watcher.store import link_views, verification
+from watcher.store import due_intents, link_views, verification
 from watcher.store import payment_links as link_store
 
 SERVER = ServerInfo(network="mainnet")
@@ -211,6 +213,48 @@ def test_pages_come_in_order_from_an_index(
     # The newest rows of a table in order of its key are a scan that ends with the page.
     assert all(step.startswith("SEARCH") or " USING " in step for step in steps), steps
     assert scans(found[1:]) == []
+
+
+def list_events(connection: Any, **filters: Any) -> None:
+    event_log.list_events(connection, **filters)
+
+
+#: Lists of what few rows of many are, each with the index that has these, and no other row.
+FEW_OF_MANY: list[tuple[str, Callable[[Any, str], Any]]] = [
+    ("intent=?", lambda c, shop: list_events(c, merchant=shop, intent="pi_1")),
+    ("ix_event_typed", lambda c, shop: list_events(c, merchant=shop, type=EventType.REFUNDED)),
+    ("ix_event_listed", lambda c, shop: list_events(c, merchant=shop)),
+    ("ix_event_created", lambda c, _: list_events(c)),
+    (
+        "ix_intent_flagged",
+        lambda c, shop: queries.intents(
+            c, PaymentIntentFilters(flag=Flag.LATE), server_info=SERVER, merchant=shop
+        ),
+    ),
+    (
+        "ix_intent_attention",
+        lambda c, shop: queries.intents(
+            c, PaymentIntentFilters(attention=True), server_info=SERVER, merchant=shop
+        ),
+    ),
+    (
+        "ix_intent_flagged",
+        lambda c, _: queries.intents(c, PaymentIntentFilters(attention=True), server_info=SERVER),
+    ),
+    ("ix_intent_wake_burn_height", lambda c, shop: due_intents.count_set_aside(c, merchant=shop)),
+    ("ix_intent_wake_height", lambda c, shop: due_intents.count_due(c, BEFORE_THE_CHAIN, merchant=shop)),
+]
+
+
+@pytest.mark.parametrize(("index", "ask"), FEW_OF_MANY)
+def test_few_rows_of_many_are_found_by_what_makes_them_few(
+    fixture: LedgerFixture, index: str, ask: Callable[[Any, str], Any]
+) -> None:
+    """Not among all that the merchant has: pages look for these every few seconds."""
+    with plans(fixture) as found, fixture.database.read() as connection:
+        ask(connection, fixture.merchant)
+    assert index in " ".join(found[0][1]), found[0]
+    assert "ix_intent_merchant" not in " ".join(found[0][1])
 
 
 def test_a_reference_is_looked_up_over_all_merchants(fixture: LedgerFixture) -> None:
