@@ -23,7 +23,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _MAX_PATH = 200
 
 #: Addresses that hold a payer's secret, which no log may have.
-_SECRET = re.compile(r"(/pay|/v1/checkout)/[^/]+")
+_SECRET = re.compile(r"(/pay|/v1/checkout)/+[^/]+")
 #: Live streams last as long as a payer looks; they have a limit of their own.
 _STREAM = re.compile(r"/v1/checkout/[^/]+/events")
 
