@@ -49,6 +49,11 @@ def written(number: str, language: str) -> str:
     return whole + (point + rest if dot else "")
 
 
+def with_symbol(units: int, decimals: int, asset: str, language: str) -> str:
+    """Return base units as an amount with its symbol, as it is written in a language; only to be read."""
+    return f"{written(decimal(units, decimals), language)}{_SPACE}{symbol(asset)}"
+
+
 class WrongNumber(ValueError):
     """A text that is no amount. ``key`` says why: ``unreadable``, ``ambiguous`` or ``too_fine``."""
 

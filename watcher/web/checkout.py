@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from watcher.domain.checkout import CheckoutState
-from watcher.urls import origin_of
 from watcher.web import amounts, assets, texts, wallets
 from watcher.web.codes import code
-from watcher.web.page import Page, render
+from watcher.web.page import Page
+from watcher.web.payer_page import PayerView, payer_page
 
 #: Seconds after which a page without scripts looks again.
 RELOAD_SECONDS = 15
@@ -38,34 +37,25 @@ def checkout_page(
 
     ``url``: its own address, for a phone; None where it is not known. ``origins`` may frame it.
     """
-    logo = document["merchant"]["logo_url"]
-    return render(
+    return payer_page(
         "checkout.html",
-        images=[] if logo is None else [origin_of(logo)],
-        framers=origins,
+        _View(document, url, language),
+        origins=origins,
         forms=document["payment_link"] is not None,
-        page=_View(document, url, language),
-        t=partial(texts.markup, language),
-        language=language,
-        languages=texts.LANGUAGES,
     )
 
 
-class _View:
+class _View(PayerView):
     """What the template asks for, beside the document itself as ``it``."""
 
     def __init__(self, document: Mapping[str, Any], url: str | None, language: str) -> None:
-        self.it = document
+        super().__init__(document, language)
         self.state = CheckoutState(document["state"])
-        self.name = document["merchant"]["name"]
         #: In a sentence: whatever it does to the direction of writing ends with it.
         self.told_name = Markup("<bdi>{}</bdi>").format(self.name)
         self.url = url
-        self.language = language
         self.symbol = amounts.symbol(document["asset"])
-        self.style, self.script = assets.name_of("checkout.css"), assets.name_of("checkout.js")
-        color = document["merchant"]["brand_color"]
-        self.brand_style = None if color is None else assets.brand_name(color)
+        self.script = assets.name_of("checkout.js")
         self.reload = RELOAD_SECONDS
         self.ended = self.state in _ENDED
         self.may_leave = self.state in _NOT_LEFT
@@ -79,7 +69,7 @@ class _View:
 
     def sum(self, units: str) -> str:
         """Return base units as an amount with its symbol, to be read."""
-        return f"{self.written(units)}\u00a0{self.symbol}"
+        return amounts.with_symbol(int(units), self.it["decimals"], self.it["asset"], self.language)
 
     def written(self, units: str) -> str:
         """Return base units as a decimal number, to be read."""
@@ -124,11 +114,13 @@ class _View:
     @property
     def alternatives(self) -> list[tuple[str, str]]:
         """Other assets that the payer may choose, each with its price."""
-        found = []
-        for other in self.it["alternatives"]:
-            number = amounts.written(amounts.decimal(int(other["amount"]), other["decimals"]), self.language)
-            found.append((other["asset"], f"{number}\u00a0{amounts.symbol(other['asset'])}"))
-        return found
+        return [
+            (
+                one["asset"],
+                amounts.with_symbol(int(one["amount"]), one["decimals"], one["asset"], self.language),
+            )
+            for one in self.it["alternatives"]
+        ]
 
     @property
     def continued_url(self) -> str | None:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from watcher.domain.payment_links import LinkStatus
-from watcher.urls import origin_of
-from watcher.web import amounts, assets, texts
-from watcher.web.page import Page, render
+from watcher.web import amounts, texts
+from watcher.web.page import Page
+from watcher.web.payer_page import PayerView, payer_page
 
 #: Characters of a description's first line that make a heading.
 MAX_HEADING = 80
@@ -45,36 +44,26 @@ def link_page(
     was sent, and the code of what is wrong with it. ``unlock``: what the right password has brought.
     ``origins`` may frame the page.
     """
-    logo = document["merchant"]["logo_url"]
-    return render(
+    return payer_page(
         "payment_link.html",
-        images=[] if logo is None else [origin_of(logo)],
-        framers=origins,
+        _View(document, values or {}, error, language),
+        origins=origins,
         forms=True,
-        page=_View(document, values or {}, error, language),
         visit=visit,
         unlock=unlock,
-        t=partial(texts.markup, language),
-        language=language,
-        languages=texts.LANGUAGES,
     )
 
 
-class _View:
+class _View(PayerView):
     """What the template asks for, beside the document itself as ``it``."""
 
     def __init__(
         self, document: Mapping[str, Any], values: Mapping[str, str], error: str | None, language: str
     ) -> None:
-        self.it = document
+        super().__init__(document, language)
         self.values = values
         self.error = error
-        self.language = language
         self.status = LinkStatus(document["status"])
-        self.name = document["merchant"]["name"]
-        self.style = assets.name_of("checkout.css")
-        color = document["merchant"]["brand_color"]
-        self.brand_style = None if color is None else assets.brand_name(color)
         self.prices: Sequence[Mapping[str, Any]] = document["prices"]
         #: The only price, or the one that was chosen.
         self.only = self.prices[0] if len(self.prices) == 1 else None
@@ -113,7 +102,7 @@ class _View:
 
     def sum(self, units: str, price: Mapping[str, Any]) -> str:
         """Return the same with its symbol."""
-        return f"{self.number(units, price)}\u00a0{self.symbol(price)}"
+        return amounts.with_symbol(int(units), price["decimals"], price["asset"], self.language)
 
     def sats(self, units: str, price: Mapping[str, Any]) -> str | None:
         """Return an amount of bitcoin in sats, None for other assets."""
