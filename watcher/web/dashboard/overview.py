@@ -177,10 +177,14 @@ class Overview:
         return "up to date" if seconds < 1 else f"{seconds:,.0f} s behind the chain"
 
     @property
+    def paid_plots(self) -> Mapping[str, Markup]:
+        """What was paid by day, of each asset that was paid in."""
+        return {entry["asset"]: self._paid(entry) for entry in self.it["paid"] if entry["month"]["count"]}
+
+    @property
     def plots(self) -> Sequence[Markup]:
-        """What was paid by day in each asset, what became of payments, and how webhooks do."""
+        """What became of payments, and how webhooks do."""
         return [
-            *(self._paid(entry) for entry in self.it["paid"] if entry["month"]["count"]),
             *([] if self.is_new else [self._created()]),
             *([self._webhooks()] if self.it["webhooks"]["attempts"] else []),
         ]
