@@ -59,7 +59,7 @@ class How(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class Browser:
     """Where a request comes from: the address, and what the browser calls itself."""
 
     address: str
@@ -88,7 +88,7 @@ class DashboardSession:
 
 
 def sign_in(
-    connection: Connection, secret: str, *, settings: Settings, visitor: Visitor, now: float
+    connection: Connection, secret: str, *, settings: Settings, browser: Browser, now: float
 ) -> str | None:
     """Sign in with an API key or the admin token. Return the secret of a new session, None if it is wrong.
 
@@ -100,30 +100,30 @@ def sign_in(
         right = token is not None and _same(secret, token.get_secret_value())
         if not right:
             problem = "wrong admin token" if token is not None else "neither a key nor an admin token"
-            _log(connection, How.ADMIN_TOKEN, visitor, time, problem=problem)
+            _log(connection, How.ADMIN_TOKEN, browser, time, problem=problem)
             return None
-        return _begin(connection, How.ADMIN_TOKEN, visitor, time, scopes=tuple(Scope), admin_token=secret)
+        return _begin(connection, How.ADMIN_TOKEN, browser, time, scopes=tuple(Scope), admin_token=secret)
     owner = api_keys.find_owner(connection, secret, now=now)
     if owner is None:
         known = api_keys.find_any(connection, secret)
         of = {} if known is None else {"merchant": known["merchant_id"], "key": known["id"]}
         problem = "no such key" if known is None else "the key was revoked or has expired"
-        _log(connection, How.API_KEY, visitor, time, problem=problem, **of)
+        _log(connection, How.API_KEY, browser, time, problem=problem, **of)
         return None
     of = {"merchant": owner.merchant, "key": owner.key_id}
     if Scope.READ not in owner.scopes:
-        _log(connection, How.API_KEY, visitor, time, problem="the key may not read", **of)
+        _log(connection, How.API_KEY, browser, time, problem="the key may not read", **of)
         return None
     scopes = tuple(scope for scope in Scope if scope in owner.scopes)
-    return _begin(connection, How.API_KEY, visitor, time, scopes=scopes, **of)
+    return _begin(connection, How.API_KEY, browser, time, scopes=scopes, **of)
 
 
-def sign_in_with_link(connection: Connection, token: str, *, visitor: Visitor, now: float) -> str | None:
+def sign_in_with_link(connection: Connection, token: str, *, browser: Browser, now: float) -> str | None:
     """Use up a login link. Return the secret of a new session, None if it does not work, or not any more."""
     time = database_time(connection, machine=now)
     row = store.find_link(connection, _hash(token))
     if row is None:
-        _log(connection, How.LOGIN_LINK, visitor, time, problem="no such link")
+        _log(connection, How.LOGIN_LINK, browser, time, problem="no such link")
         return None
     problem = None
     if not _is_fresh(row, time):
@@ -133,10 +133,10 @@ def sign_in_with_link(connection: Connection, token: str, *, visitor: Visitor, n
     elif not store.use_link(connection, row["token_hash"], now=time):
         problem = "the link was used before"
     if problem is not None:
-        _log(connection, How.LOGIN_LINK, visitor, time, problem=problem, merchant=row["merchant_id"])
+        _log(connection, How.LOGIN_LINK, browser, time, problem=problem, merchant=row["merchant_id"])
         return None
     return _begin(
-        connection, How.LOGIN_LINK, visitor, time, scopes=row["scopes"], merchant=row["merchant_id"]
+        connection, How.LOGIN_LINK, browser, time, scopes=row["scopes"], merchant=row["merchant_id"]
     )
 
 
@@ -250,7 +250,7 @@ class DashboardService(Context):
 def _begin(
     connection: Connection,
     how: How,
-    visitor: Visitor,
+    browser: Browser,
     time: float,
     *,
     scopes: Sequence[str],
@@ -273,19 +273,19 @@ def _begin(
         key_id=key,
         admin_mark=None if admin_token is None else _mark(secret, admin_token),
         scopes=[str(scope) for scope in scopes],
-        address=visitor.address[:64],
-        agent=visitor.agent[:MAX_AGENT],
+        address=browser.address[:64],
+        agent=browser.agent[:MAX_AGENT],
         created_at=int(time),
         last_used_at=int(time),
     )
-    _log(connection, how, visitor, time, merchant=merchant, key=key, session=session_id)
+    _log(connection, how, browser, time, merchant=merchant, key=key, session=session_id)
     return secret
 
 
 def _log(
     connection: Connection,
     how: How,
-    visitor: Visitor,
+    browser: Browser,
     time: float,
     *,
     merchant: str | None = None,
@@ -302,8 +302,8 @@ def _log(
         key_id=key,
         session_id=session,
         problem=problem,
-        address=visitor.address[:64],
-        agent=visitor.agent[:MAX_AGENT],
+        address=browser.address[:64],
+        agent=browser.agent[:MAX_AGENT],
     )
 
 

@@ -371,7 +371,7 @@ async def test_the_log_has_pages(operator: Browser) -> None:
                 connection,
                 "nonsense",
                 settings=operator.api.fixture.settings,
-                visitor=dashboard_sessions.Visitor(address="192.0.2.1", agent=""),
+                browser=dashboard_sessions.Browser(address="192.0.2.1", agent=""),
                 now=operator.api.fixture.clock(),
             )
     page = (await operator.get("/dashboard/sessions")).text

@@ -18,13 +18,13 @@ from watcher.services.dashboard_sessions import (
     MAX_SESSIONS,
     DashboardSession,
     How,
-    Visitor,
+    Browser,
 )
 from watcher.store import dashboard_sessions as store
 from watcher.store.dashboard_schema import dashboard_session, login_link
 
 ADMIN = "the-operators-own-token"
-VISITOR = Visitor(address="192.0.2.7", agent="Mozilla/5.0")
+BROWSER = Browser(address="192.0.2.7", agent="Mozilla/5.0")
 
 
 class Door:
@@ -50,7 +50,7 @@ class Door:
         self.fixture.clock.now += 0.002  # ids of two milliseconds sort by time
         with self.fixture.database.begin() as connection:
             return dashboard_sessions.sign_in(
-                connection, secret, settings=self.settings, visitor=VISITOR, now=self.fixture.clock()
+                connection, secret, settings=self.settings, browser=BROWSER, now=self.fixture.clock()
             )
 
     def link(self, merchant: str | None = None, **more: object) -> str:
@@ -62,7 +62,7 @@ class Door:
     def follow(self, token: str) -> str | None:
         with self.fixture.database.begin() as connection:
             return dashboard_sessions.sign_in_with_link(
-                connection, token, visitor=VISITOR, now=self.fixture.clock()
+                connection, token, browser=BROWSER, now=self.fixture.clock()
             )
 
     def session(self, secret: str | None, **settings: object) -> DashboardSession | None:

@@ -13,7 +13,7 @@ from watcher.api.pages.dashboard import cookie, csrf
 from watcher.api.pages.dashboard.dependencies import SignedIn, frame
 from watcher.api.pages.dashboard.route import OwnRoute, PageRoute
 from watcher.services import dashboard_sessions
-from watcher.services.dashboard_sessions import MAX_AGENT, Visitor
+from watcher.services.dashboard_sessions import MAX_AGENT, Browser
 from watcher.store.database import Connection
 from watcher.web.dashboard import layout
 
@@ -53,7 +53,7 @@ async def sign_in(request: Request) -> Response:
     api, form = api_of(request), request.state.form
     _limit(request)
     secure = csrf.is_secure(request)
-    visitor = Visitor(
+    browser = Browser(
         address=payers.address_of(request), agent=request.headers.get("user-agent", "")[:MAX_AGENT]
     )
     link, before = form.text("link"), cookie.read(request)
@@ -61,10 +61,10 @@ async def sign_in(request: Request) -> Response:
     def begin(connection: Connection) -> str | None:
         now = api.now()
         if link:
-            secret = dashboard_sessions.sign_in_with_link(connection, link, visitor=visitor, now=now)
+            secret = dashboard_sessions.sign_in_with_link(connection, link, browser=browser, now=now)
         else:
             secret = dashboard_sessions.sign_in(
-                connection, form.text("key"), settings=api.settings, visitor=visitor, now=now
+                connection, form.text("key"), settings=api.settings, browser=browser, now=now
             )
         if secret is not None and before is not None:
             dashboard_sessions.sign_out(connection, before, now=now)
