@@ -16,6 +16,8 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.deployment import ROOT, Deployment, deployed
+from tests.integration.watcher.api.api_fixture import ApiFixture
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 AXE = ROOT / "watcher/web/node_modules/axe-core/axe.min.js"
@@ -158,3 +160,12 @@ async def check_widths(page: Page) -> None:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[ApiFixture]:
+    """The server with its pages, and a chain that stands until a test moves it."""
+    fixture = LedgerFixture(tmp_path)
+    async with ApiFixture(fixture) as made:
+        yield made
+    fixture.database.close()

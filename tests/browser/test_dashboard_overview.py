@@ -1,11 +1,9 @@
 """The overview of the dashboard in a real browser: empty at first, then with a month of trade."""
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.async_api import Page, expect
 from sqlalchemy import insert, update
 
@@ -22,15 +20,6 @@ DAY = 86_400
 
 #: Where the pictures of the documentation are put, made anew: PICTURES=docs/images pytest tests/browser/…
 PICTURES = os.environ.get("PICTURES")
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[ApiFixture]:
-    """The server with its pages, and a chain that stands until a test moves it."""
-    fixture = LedgerFixture(tmp_path)
-    async with ApiFixture(fixture) as made:
-        yield made
-    fixture.database.close()
 
 
 def trade(fixture: LedgerFixture, days: int) -> None:

@@ -1,8 +1,5 @@
 """Payment links in a real browser: made in the dashboard, opened and paid by somebody with a phone."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from playwright.async_api import expect
 
@@ -12,19 +9,10 @@ from tests.browser.shop_page import ShopPage
 from tests.browser.test_dashboard_overview import picture, sign_in
 from tests.browser.test_widget import visit_shop
 from tests.integration.watcher.api.api_fixture import ApiFixture
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher.api import long_poll
 from watcher.schemas import ChangePaymentLink, NewPaymentLink
 from watcher.services.passwords import hash_password
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[ApiFixture]:
-    """The server with its pages, and a chain that stands until a test moves it."""
-    fixture = LedgerFixture(tmp_path)
-    async with ApiFixture(fixture) as made:
-        yield made
-    fixture.database.close()
 
 
 async def test_a_shop_owner_makes_a_link_and_changes_it(visitor: Visitor, api: ApiFixture) -> None:

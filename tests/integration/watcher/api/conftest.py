@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.watcher.api.api_fixture import ApiFixture
+from tests.integration.watcher.api.dashboard_fixture import Browser
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 
 
@@ -25,3 +26,12 @@ async def sqlite_api(tmp_path: Path) -> AsyncIterator[ApiFixture]:
     async with ApiFixture(fixture) as made:
         yield made
     fixture.database.close()
+
+
+@pytest.fixture
+async def browser(sqlite_api: ApiFixture) -> AsyncIterator[Browser]:
+    """The merchant at the dashboard, signed in with a key that may all."""
+    made = Browser(sqlite_api)
+    await made.sign_in(sqlite_api.key)
+    yield made
+    await made.close()

@@ -2,7 +2,6 @@
 
 import html as entities
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -14,15 +13,6 @@ from tests.integration.watcher.api.dashboard_fixture import Browser
 from watcher.schemas import NewPaymentLink, OwnedPage
 
 HOSTILE = '<script>alert("x")</script>\u202e 👩‍🚀'
-
-
-@pytest.fixture
-async def browser(sqlite_api: ApiFixture) -> AsyncIterator[Browser]:
-    """The merchant, signed in."""
-    made = Browser(sqlite_api)
-    await made.sign_in(sqlite_api.key)
-    yield made
-    await made.close()
 
 
 async def create(browser: Browser, **fields: Any) -> httpx.Response:

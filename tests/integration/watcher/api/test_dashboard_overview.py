@@ -1,24 +1,11 @@
 """The overview leads to pages that are there, and that show what it counts."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from chain.testing import txs
-from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture
+from tests.integration.watcher.api.api_fixture import ADMIN
 from tests.integration.watcher.api.dashboard_fixture import Browser
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher.services.statistics import ATTENTION
 from watcher.web.dashboard import overview
-
-
-@pytest.fixture
-async def browser(sqlite_api: ApiFixture) -> AsyncIterator[Browser]:
-    """The merchant, signed in."""
-    made = Browser(sqlite_api)
-    await made.sign_in(sqlite_api.key)
-    yield made
-    await made.close()
 
 
 async def test_every_place_that_it_leads_to_is_there(browser: Browser) -> None:

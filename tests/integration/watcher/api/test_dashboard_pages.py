@@ -16,15 +16,6 @@ from watcher.store.schema import cursor, reorg
 
 
 @pytest.fixture
-async def browser(sqlite_api: ApiFixture) -> AsyncIterator[Browser]:
-    """The merchant, signed in with a key that may all."""
-    made = Browser(sqlite_api)
-    await made.sign_in(sqlite_api.key)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 async def operator(sqlite_api: ApiFixture) -> AsyncIterator[Browser]:
     """An operator who looks at all merchants."""
     made = Browser(sqlite_api)

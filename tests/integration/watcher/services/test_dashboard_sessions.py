@@ -16,9 +16,9 @@ from watcher.services.dashboard_sessions import (
     LINK_SECONDS,
     MAX_AGE_SECONDS,
     MAX_SESSIONS,
+    Browser,
     DashboardSession,
     How,
-    Browser,
 )
 from watcher.store import dashboard_sessions as store
 from watcher.store.dashboard_schema import dashboard_session, login_link
