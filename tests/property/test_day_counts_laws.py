@@ -1,8 +1,10 @@
 """Random lives of a shop: its counters of days are always what counting all intents anew gives."""
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +178,44 @@ def test_the_counters_are_what_counting_anew_gives_on_postgresql(on_postgresql: 
         live(history)
 
     law()
+
+
+def test_what_is_counted_at_once_is_counted_once(on_postgresql: Server) -> None:
+    """Several processes create and cancel for the same merchants and days while blocks come and go."""
+    with tempfile.TemporaryDirectory(prefix="days-") as folder:
+        fixture = LedgerFixture(Path(folder))
+        other = fixture.add_merchant("Other", OTHER)
+        made: list[str] = []
+
+        def create(which: int) -> None:
+            for number in range(12):
+                owner = other if (number + which) % 2 else None
+                made.append(fixture.create(owner, asset="stx" if number % 3 else "sbtc", expires_in=900))
+
+        def cancel() -> None:
+            for number in range(30):
+                with contextlib.suppress(Refused, IndexError):
+                    fixture.cancel(made[number * 3 % max(1, len(made))])
+
+        def follow() -> None:
+            for number in range(12):
+                some = made[-4:]
+                paid = [
+                    txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent), label=f"{number}{intent}")
+                    for intent in some
+                ]
+                fixture.mine(*paid, seconds=SECONDS[number % len(SECONDS)])
+                if number % 4 == 3:
+                    fixture.fork(2, [[], [], []])
+
+        try:
+            with ThreadPoolExecutor(5) as threads:
+                running = [threads.submit(create, which) for which in range(3)]
+                running += [threads.submit(work) for work in (cancel, follow)]
+                for one in running:
+                    one.result(timeout=60)
+            assert len(set(made)) == 36
+            with fixture.database.read() as connection:
+                harness.check_day_counts(connection)
+        finally:
+            fixture.database.close()
