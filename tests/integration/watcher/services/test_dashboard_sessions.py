@@ -60,6 +60,7 @@ class Door:
         return str(found["path"]).partition("link=")[2]
 
     def follow(self, token: str) -> str | None:
+        self.fixture.clock.now += 0.002
         with self.fixture.database.begin() as connection:
             return dashboard_sessions.sign_in_with_link(
                 connection, token, browser=BROWSER, now=self.fixture.clock()
