@@ -57,27 +57,26 @@ def with_symbol(units: int, decimals: int, asset: str, language: str) -> str:
 class WrongNumber(ValueError):
     """A text that is no amount. ``key`` says why: ``unreadable``, ``ambiguous`` or ``too_fine``."""
 
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
         self.key = key
 
 
 def units(text: str, decimals: int, language: str = "en") -> int:
-    """Return the base units of a decimal number as people type it, with a point or a comma.
+    """Return the base units of a decimal number as payers type it, with a point or a comma.
 
     What could as well be a group of thousands is refused: nobody must pay a thousand times too much or too
     little. Raises :class:`WrongNumber`.
     """
     group, _ = _SEPARATORS.get(language, (",", "."))
     if not _NUMBER.fullmatch(text):
-        raise WrongNumber("unreadable", "write a number such as 0.005, without spaces and signs")
+        raise WrongNumber("unreadable")
     if _GROUPED.fullmatch(text) and group in text:
-        raise WrongNumber("ambiguous", "this may be read in two ways; write it without thousands separators")
+        raise WrongNumber("ambiguous")
     whole, _, rest = text.replace(",", ".").partition(".")
-    rest = rest.rstrip("0")
-    if len(rest) > decimals:
-        raise WrongNumber("too_fine", f"write at most {decimals} digits after the point")
-    return int((whole or "0") + rest.ljust(decimals, "0"))
+    if len(rest.rstrip("0")) > decimals:
+        raise WrongNumber("too_fine")
+    return _scaled(whole, rest, decimals)
 
 
 def in_sats(units: int, asset: str, language: str = "en") -> str | None:
@@ -108,9 +107,10 @@ def _places(fiat: Mapping[str, str]) -> int:
 
 
 def parse(text: str, decimals: int, name: str) -> int:
-    """Return the base units of a decimal number as people type it. Raises ValueError, in words for them.
+    """Return the base units of a decimal number as merchants type it. Raises ValueError, in words for them.
 
-    Only a point separates decimals: a comma may mean thousands.
+    ``name``: the asset's symbol, which may follow. Only a point separates decimals: a comma may mean
+    thousands.
     """
     number = text.strip().removesuffix(name).strip()
     whole, point, rest = number.partition(".")
@@ -120,4 +120,9 @@ def parse(text: str, decimals: int, name: str) -> int:
         raise ValueError(f"{name} has {decimals} decimals at most")
     if len(whole) > 39:
         raise ValueError("is too large")
-    return int(whole + rest[:decimals].ljust(decimals, "0"))
+    return _scaled(whole, rest, decimals)
+
+
+def _scaled(whole: str, rest: str, decimals: int) -> int:
+    """Return the base units of a number's digits before and after the point."""
+    return int((whole or "0") + rest[:decimals].ljust(decimals, "0"))
