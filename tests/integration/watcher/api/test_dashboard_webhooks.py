@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -166,6 +167,15 @@ async def test_what_was_given_up_is_sent_again_one_or_all(browser: Browser) -> N
     with browser.api.fixture.database.begin() as connection:
         connection.execute(update(delivery).values(status="delivered", next_attempt_at=None))
     replayed = await browser.send(endpoint, f"webhooks/{ids['endpoint_id']}/replay", since="2020-01-01T00:00")
+    assert led_to(replayed) == endpoint
+    waiting = (await browser.api.client.get("/v1/webhook_deliveries?status=pending")).json()["data"]
+    assert len(waiting) > 1
+    with browser.api.fixture.database.begin() as connection:
+        connection.execute(update(delivery).values(status="delivered", next_attempt_at=None))
+    # An hour after everything happened, by a clock that is two hours ahead of UTC: an hour before it.
+    local = datetime.fromtimestamp(browser.api.fixture.clock(), UTC) + timedelta(hours=1)
+    written = f"{local:%Y-%m-%dT%H:%M}+02:00"
+    replayed = await browser.send(endpoint, f"webhooks/{ids['endpoint_id']}/replay", since=written)
     assert led_to(replayed) == endpoint
     waiting = (await browser.api.client.get("/v1/webhook_deliveries?status=pending")).json()["data"]
     assert len(waiting) > 1

@@ -1,6 +1,6 @@
 """Endpoints of webhooks: listed with how they answer, added, changed, tested, removed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -222,6 +222,7 @@ def _values(form: Form) -> dict[str, Any]:
 def _utc(text: str) -> str:
     """Return the time of a field for day and time, in UTC, as RFC 3339; anything else as it is."""
     try:
-        return datetime.fromisoformat(text).strftime("%Y-%m-%dT%H:%M:%SZ") if "Z" not in text else text
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
     except ValueError:
         return text
