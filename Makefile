@@ -41,7 +41,7 @@ cov: $(READY) ## every branch of what decides is covered by its unit tests
 	@$(BIN)/coverage report --skip-covered --show-missing --fail-under=100 --include=$(PURE)
 
 contracts: ## the payment contract in the real Clarity VM: tests, coverage, costs (needs node 20 or newer)
-	@$(call with_node,contracts-vm,The contract's VM tests)
+	+@$(call with_node,contracts-vm,The contract's VM tests)
 
 contracts-vm: $(NODE_READY)
 	@cd contracts && npm test --silent
@@ -50,7 +50,7 @@ scripts: $(WEB_READY) ## make the scripts of the pages anew (needs node 20 or ne
 	@cd watcher/web && npm run --silent build
 
 scripts-check:
-	@$(call with_node,scripts-test,The checks of the pages' scripts)
+	+@$(call with_node,scripts-test,The checks of the pages' scripts)
 
 scripts-test: $(WEB_READY)
 	@cd watcher/web && npm test --silent

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from tests.browser.wallet.stand_in import Signer, StandInWallet, signing
 from tests.deployment import ROOT, Deployment, deployed
+from tests.integration.contracts.vm import require_node
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 
@@ -99,6 +102,25 @@ class Visitor:
         )
 
 
+@dataclass
+class Payer:
+    """A person with wallets in their browser, before checkouts."""
+
+    visitor: Visitor
+    wallet: StandInWallet
+
+    async def open(self, url: str, *, clock: bool = False, **options: Any) -> Page:
+        """Open a checkout; with ``clock`` the page's time can be moved."""
+        context = await self.visitor.context(**options)
+        await self.wallet.install(context)
+        page = await context.new_page()
+        self.visitor.allowed.add("/".join(url.split("/")[:3]))
+        if clock:
+            await page.clock.install()
+        await page.goto(url)
+        return page
+
+
 @pytest.fixture
 async def visitor() -> AsyncIterator[Visitor]:
     """A person with a browser; what goes wrong on any page fails the test."""
@@ -113,6 +135,20 @@ async def visitor() -> AsyncIterator[Visitor]:
         await visitor.close()
         await browser.close()
         visitor.check()
+
+
+@pytest.fixture
+async def signer() -> AsyncIterator[Signer]:
+    """The process that signs with the wallets' own library."""
+    require_node()
+    async with signing() as running:
+        yield running
+
+
+@pytest.fixture
+async def payer(visitor: Visitor, signer: Signer) -> Payer:
+    """A person who has Leather."""
+    return Payer(visitor, await StandInWallet.of(signer))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,56 +11,26 @@ import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from chain.testing import Tx, principal
-from chain.testing.txs import SBTC, contract_payment
+from chain.testing.txs import contract_payment
 from contracts.calls import read_payment_call
 from tests import harness
-from tests.browser.conftest import Visitor, check_widths
+from tests.browser.conftest import Payer, check_widths
 from tests.browser.shop_page import ShopPage
-from tests.browser.wallet.stand_in import Signer, StandInWallet, signing
 from tests.deployment import Deployment
-from tests.integration.contracts.vm import require_node
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.indexer.ledger import Ledger
-
-
-@pytest.fixture
-async def signer() -> AsyncIterator[Signer]:
-    """The process that signs with the wallets' own library."""
-    require_node()
-    async with signing() as running:
-        yield running
-
 
 #: A token with more decimals than a number in a wallet can hold, and than a post-condition can.
 GOLD = f"{principal('mint')}.gold::gold"
 ASSETS = {"gold": {"identifier": GOLD, "decimals": 18}}
 
 
-@dataclass
-class Payer:
-    """A person with wallets in their browser, before checkouts."""
-
-    visitor: Visitor
-    wallet: StandInWallet
-
-    async def open(self, url: str, *, clock: bool = False, **options: Any) -> Page:
-        """Open a checkout; with ``clock`` the page's time can be moved."""
-        context = await self.visitor.context(**options)
-        await self.wallet.install(context)
-        page = await context.new_page()
-        self.visitor.allowed.add("/".join(url.split("/")[:3]))
-        if clock:
-            await page.clock.install()
-        await page.goto(url)
-        return page
-
-
 @pytest.fixture
-async def payer(visitor: Visitor, signer: Signer) -> Payer:
-    """A person who has Leather."""
-    assets = {asset.partition("::")[0]: asset for asset in (SBTC, GOLD)}
-    return Payer(visitor, await StandInWallet.of(signer, assets=assets))
+async def payer(payer: Payer) -> Payer:
+    """A person who has Leather, and gold in it."""
+    payer.wallet.assets |= {GOLD.partition("::")[0]: GOLD}
+    return payer
 
 
 class Site:
