@@ -9,6 +9,8 @@ from tests.harness import intent_record
 from watcher.domain.checkout import (
     STALLED_SECONDS,
     CheckoutState,
+    can_restart,
+    can_switch,
     checkout_state,
     is_stalled,
     seconds_left,
@@ -52,6 +54,45 @@ def test_each_status_has_its_screen(change: dict[str, Any], after: int, shown: s
     """Only ``succeeded`` is paid; the time to pay ends with the chain's clock, not with the deadline."""
     clock = replace(CLOCK, time=INTENT.expires_at + after)
     assert checkout_state(INTENT, replace(STATE, **change), clock) == CheckoutState(shown)
+
+
+@pytest.mark.parametrize(
+    ("change", "after", "allowed"),
+    [
+        ({}, -1, True),
+        ({}, 0, False),
+        ({"received": 1}, -1, False),
+        ({"in_flight": True}, -1, False),
+        ({"status": Status.PROCESSING}, -1, False),
+        ({"status": Status.SUCCEEDED}, -1, False),
+        ({"status": Status.CANCELED}, -1, False),
+    ],
+)
+def test_another_asset_is_chosen_until_something_was_paid_or_seen(
+    change: dict[str, Any], after: int, allowed: bool
+) -> None:
+    """Never while money is on its way, nor when the time to pay is over."""
+    clock = replace(CLOCK, time=INTENT.expires_at + after)
+    assert can_switch(INTENT, replace(STATE, **change), clock) is allowed
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        ({"status": Status.EXPIRED}, True),
+        ({"status": Status.FAILED}, True),
+        ({"status": Status.CANCELED}, False),
+        ({"status": Status.SUCCEEDED}, False),
+        ({}, False),
+        ({"status": Status.EXPIRED, "received": 1}, False),
+        ({"status": Status.FAILED, "in_flight": True}, False),
+    ],
+)
+def test_a_payment_that_ended_by_itself_without_money_starts_anew(
+    change: dict[str, Any], allowed: bool
+) -> None:
+    """What the merchant canceled does not, and where money came or comes nobody is asked to pay again."""
+    assert can_restart(replace(STATE, **change)) is allowed
 
 
 def test_the_time_left_is_the_chains() -> None:
