@@ -32,14 +32,16 @@ def checkout_page(
     url: str | None,
     origins: Sequence[str] = (),
     language: str = texts.DEFAULT,
+    unchanged: bool = False,
 ) -> Page:
     """Return the page of a checkout.
 
     ``url``: its own address, for a phone; None where it is not known. ``origins`` may frame it.
+    ``unchanged``: it says that what the payer asked for was not done.
     """
     return payer_page(
         "checkout.html",
-        _View(document, url, language),
+        _View(document, url, language, unchanged),
         origins=origins,
         forms=document["payment_link"] is not None,
     )
@@ -48,8 +50,9 @@ def checkout_page(
 class _View(PayerView):
     """What the template asks for, beside the document itself as ``it``."""
 
-    def __init__(self, document: Mapping[str, Any], url: str | None, language: str) -> None:
+    def __init__(self, document: Mapping[str, Any], url: str | None, language: str, unchanged: bool) -> None:
         super().__init__(document, language)
+        self.unchanged = unchanged
         self.state = CheckoutState(document["state"])
         #: In a sentence: whatever it does to the direction of writing ends with it.
         self.told_name = Markup("<bdi>{}</bdi>").format(self.name)
@@ -165,6 +168,7 @@ class _View(PayerView):
         """What else there is to say: several can be true at once."""
         flags, paid = self.it["flags"], self.state is CheckoutState.PAID
         told = [
+            ("note.unchanged", self.unchanged),
             ("link.error.not_payable", self.it["pay"] is None and self.state in _NOT_LEFT),
             ("note.reorged", self.it["pay"] is not None and self._lost_transfers()),
             ("note.late_accepted" if paid else "note.late", "late" in flags),

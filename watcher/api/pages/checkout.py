@@ -13,6 +13,9 @@ from watcher.web.checkout import checkout_page
 
 router = APIRouter(tags=["Checkout"])
 
+#: The parameter of a page that says that what the payer asked for was not done.
+UNCHANGED = "unchanged"
+
 
 @router.get("/pay/{token}", dependencies=payers.LIMITED)
 async def show_checkout(token: str, request: Request) -> Response:
@@ -21,14 +24,16 @@ async def show_checkout(token: str, request: Request) -> Response:
     document, origins = await api.checkout(token)
     language = language_of(request)
     url = own_address(request, api.settings.public_url, f"/pay/{token}")
-    return answer(checkout_page(document, url=url, origins=origins, language=language), language=language)
+    unchanged = UNCHANGED in request.query_params
+    page = checkout_page(document, url=url, origins=origins, language=language, unchanged=unchanged)
+    return answer(page, language=language)
 
 
 @router.post("/pay/{token}", dependencies=payers.LIMITED)
 async def change_checkout(token: str, request: Request) -> Response:
     """Go on in another asset, or start anew what ended unpaid, and show the checkout that takes its place.
 
-    Where that is not possible any more, the checkout itself says how it stands.
+    Where that is not possible any more, the checkout itself says so, and how it stands.
     """
     links = api_of(request).links
     form = await read_form(request)
@@ -38,7 +43,8 @@ async def change_checkout(token: str, request: Request) -> Response:
             following = await links.switch_checkout(token, asset, address=address)
         else:
             following = await links.restart_checkout(token, address=address)
+        unchanged = {}
     except Refused:
-        following = token
-    query = request.url.query
+        following, unchanged = token, {UNCHANGED: ""}
+    query = str(request.url.remove_query_params(UNCHANGED).include_query_params(**unchanged).query)
     return Response(status_code=303, headers={"location": f"{following}?{query}" if query else following})

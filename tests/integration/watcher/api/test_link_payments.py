@@ -70,14 +70,29 @@ async def test_a_form_of_the_checkout_leads_to_another_asset(api: ApiFixture) ->
     assert f'href="/pay/{following}"' in page.text
 
 
-@pytest.mark.parametrize("fields", [{"asset": "usdcx"}, {"asset": "<script>"}, {"asset": "x" * 5000}, {}])
+@pytest.mark.parametrize("fields", [{"asset": "usdcx"}, {"asset": "<script>"}, {"asset": "x" * 5000}])
 async def test_a_form_that_cannot_be_granted_shows_how_it_stands(
     sqlite_api: ApiFixture, fields: dict[str, str]
 ) -> None:
-    """The checkout itself says so; nothing has changed."""
+    """The checkout itself says so, until something is granted; nothing has changed."""
     _, code = await make(sqlite_api, prices=TWO)
     token = await start(sqlite_api, code, asset="sbtc")
-    answer = await post(sqlite_api, token, **fields)
+    for query in ("?lang=de", "?lang=de&unchanged="):
+        answer = await post(sqlite_api, token, query, **fields)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{token}?lang=de&unchanged=")
+    page = await sqlite_api.stranger.get(f"/pay/{answer.headers['location']}")
+    assert "Das war nicht möglich" in page.text
+    assert "Das war nicht möglich" not in (await sqlite_api.stranger.get(f"/pay/{token}?lang=de")).text
+    granted = await post(sqlite_api, token, "?lang=de&unchanged=", asset="sbtc")
+    assert granted.headers["location"].partition("?")[2] == "lang=de"
+    assert (await sqlite_api.stranger.get(f"/v1/checkout/{token}")).json()["state"] == "waiting"
+
+
+async def test_starting_anew_what_still_waits_leads_back_to_it(sqlite_api: ApiFixture) -> None:
+    """It is there to be paid already."""
+    _, code = await make(sqlite_api, prices=TWO)
+    token = await start(sqlite_api, code, asset="sbtc")
+    answer = await post(sqlite_api, token)
     assert (answer.status_code, answer.headers["location"]) == (303, token)
     assert (await sqlite_api.stranger.get(f"/v1/checkout/{token}")).json()["state"] == "waiting"
 
