@@ -12,7 +12,7 @@ from playwright.async_api import Page, Route, expect
 from chain.testing import principal, txs
 from tests import checkout_states, harness
 from tests.browser.conftest import Visitor, check_page, check_widths
-from tests.deployment import Deployment
+from tests.deployment import ROOT, Deployment
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.api import long_poll
@@ -318,17 +318,20 @@ async def test_the_receipt_can_be_printed(api: ApiFixture, visitor: Visitor) -> 
         await expect(page.get_by_text(text).first).to_be_hidden()
 
 
-@pytest.mark.skipif(PICTURES is None, reason="makes the pictures of docs/checkout.md where PICTURES says")
-async def test_pictures_for_the_documentation(api: ApiFixture, visitor: Visitor) -> None:
-    """The page on a phone, before the payment and after it."""
-    assert PICTURES is not None
+async def test_pictures_for_the_documentation(api: ApiFixture, visitor: Visitor, tmp_path: Path) -> None:
+    """The page on a phone, before the payment and after it, as docs/checkout.md shows it."""
+    pictures = Path(PICTURES or tmp_path)
     words = {"description": checkout_states.DESCRIPTION, "fiat": "49.90 EUR", "level": "included"}
     made = await api.create(
         **words, cancel_url="https://tea.example/cart", success_url="https://tea.example/"
     )
     page = await visitor.visit(api.url + made["checkout_url"], width=390)
     await says(page, "Waiting for your payment")
-    await page.screenshot(path=str(Path(PICTURES) / "checkout.png"))
+    await page.screenshot(path=str(pictures / "checkout.png"))
     pay(api, made)
     await says(page, "Paid")
-    await page.screenshot(path=str(Path(PICTURES) / "checkout-receipt.png"))
+    await page.screenshot(path=str(pictures / "checkout-receipt.png"))
+    shown = (ROOT / "docs/checkout.md").read_text()
+    for name in ("checkout.png", "checkout-receipt.png"):
+        assert f"images/{name}" in shown
+        assert 0 < (ROOT / "docs/images" / name).stat().st_size < 80_000

@@ -26,8 +26,17 @@ ATTRIBUTES = {
     *("method", "action", "type", "value", "role", "for", "autocomplete", "placeholder", "required"),
     *("checked", "disabled", "scope", "datetime", "hidden", "target", "download", "selected", "inputmode"),
     *("xmlns", "viewbox", "transform", "d", "stroke", "width", "height", "fill", "data-label", "data-live"),
-    *("data-copy", "data-done", "data-network", "data-call", "data-say", "aria-live", "aria-label"),
-    *("aria-current", "aria-describedby", "aria-invalid", "aria-labelledby", "open"),
+    *(
+        "data-viewed",
+        "data-copy",
+        "data-done",
+        "data-network",
+        "data-call",
+        "data-say",
+        "aria-live",
+        "aria-label",
+    ),
+    *("data-viewed", "aria-current", "aria-describedby", "aria-invalid", "aria-labelledby", "open"),
 }
 
 
