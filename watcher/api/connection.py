@@ -62,7 +62,8 @@ class Connection(H11Protocol):
 
     def _look(self) -> None:
         request = cast("RequestResponseCycle | None", self.cycle)  # None before the first
-        idle = request is None or request.response_complete
+        # An answer that was cut off is never complete, and what is left of it may never be taken.
+        idle = request is None or request.response_complete or self.transport.is_closing()
         if idle and self._idle_after == (request,):
             self.transport.abort()
             return

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from watcher import csv_lines
 from watcher.api.auth import api_of
+from watcher.api.csv_response import CsvResponse
 from watcher.api.dependencies import Id
 from watcher.api.pages.dashboard.dependencies import REFUSALS, FormIn, Read, Show, Write, errors_of
 from watcher.api.pages.dashboard.route import DashboardRoute
@@ -81,7 +81,7 @@ async def export_payments(request: Request, read: Read) -> Response:
             yield csv_lines.csv_lines(page["rows"])
 
     headers = {"content-disposition": 'attachment; filename="payments.csv"', "cache-control": "no-store"}
-    return StreamingResponse(lines(), media_type=csv_lines.MEDIA_TYPE, headers=headers)
+    return CsvResponse(lines(), headers=headers)
 
 
 @router.get("/payments/{intent_id}")
