@@ -26,6 +26,10 @@ MAX_WAITING = 5_000
 VIEWS_OF_ADDRESS = 100
 _HOUR = 3600
 
+#: Seconds for which nobody is counted after the day's key could not be had: pages must not wait for it again
+#: and again.
+PAUSE_SECONDS = 60
+
 #: Bytes of a visitor's hash.
 _HASH_BYTES = 16
 
@@ -47,18 +51,23 @@ class LinkViews:
         self._of_address = RateLimit(VIEWS_OF_ADDRESS, window=_HOUR)
         #: The newest day with its key.
         self._key: tuple[int, bytes] = (-1, b"")
+        self._paused_until = 0.0
 
     async def see(self, link: str, visitor: str) -> None:
         """Note that somebody looks at a link now; what cannot be counted is not."""
         _, wait = self._of_address.take(visitor.partition(" ")[0])
         if wait is not None or len(self._uses) >= MAX_WAITING:
             return
-        day = day_of(self._now())
+        now = self._now()
+        day = day_of(now)
         if self._key[0] != day:
+            if self._paused_until - PAUSE_SECONDS <= now < self._paused_until:
+                return
             try:
                 self._key = (day, await self._in_write(lambda connection: link_views.key_of(connection, day)))
             except (DatabaseError, Problem) as error:
                 log.warning("link.view_not_counted", reason=reason_of(error))
+                self._paused_until = now + PAUSE_SECONDS
                 return
         digest = hmac.new(self._key[1], f"{link} {visitor}".encode(), sha256).digest()[:_HASH_BYTES]
         self._uses.add(f"{link} {digest.hex()}")
